@@ -1,0 +1,32 @@
+/* Entropy methods: one file each in algorithms/entropy/, one line each in entropies.c. */
+#ifndef CARNOT_ENTROPY_H
+#define CARNOT_ENTROPY_H
+
+#include "carnot/plugin.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* How a method wants the channel entropy_top to be restricted; one setting per run. */
+enum cn_top_form { CN_TOP_NONE, CN_TOP_P, CN_TOP_K };
+struct cn_top {
+    enum cn_top_form form;
+    double amount;     /* probability mass in (0, 1], or number of tokens */
+    bool renormalised; /* H of p/P_S; otherwise the partial sum over S of -p log p */
+};
+
+struct cn_entropy {
+    CN_PLUGIN_FIELDS
+    /* Required of methods that need CN_LIVE_BIT(entropy_top): which tokens the channel is restricted to. */
+    struct cn_top (*top)(const void *settings);
+};
+
+/* All methods, in the order of the list; NULL-terminated. */
+extern const struct cn_entropy *const cn_entropies[];
+const struct cn_entropy *cn_entropy_find(const char *name); /* NULL if there is none */
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,143 @@
+/* What axes and entropy methods have in common: the context of a call, the collectives they may use, sampling
+ * requests, and the hooks through which a method acts without the trainer knowing its name. */
+#ifndef CARNOT_PLUGIN_H
+#define CARNOT_PLUGIN_H
+
+#include "carnot/metrics.h"
+#include "carnot/option.h"
+#include "carnot/rng.h"
+#include "carnot/sum.h"
+#include "carnot/token_grad.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* Counts of one optimizer step over all ranks, per part of the batch: the only normalisers there are. */
+struct cn_counts {
+    double tokens;     /* trained tokens */
+    double sequences;  /* trained sequences with at least one trained token */
+    double groups;     /* groups with at least one trained sequence */
+    double length_max; /* rollout.max_tokens: the constant of Dr. GRPO */
+};
+
+/* The only collectives that a plug-in can reach.  All are logically collective. */
+struct cn_reduce {
+    void *self;
+    /* Exact sums, merged over ranks in place. */
+    enum cn_status (*sum)(void *self, struct cn_sum *sums, size_t n);
+    /* Element-wise maxima over ranks, in place. */
+    enum cn_status (*max)(void *self, double *values, size_t n);
+    /* Everybody's values end to end in global sequence order; `mine` is where this rank's begin. */
+    enum cn_status (*gather)(void *self, const double *values, size_t n, struct cn_arena *arena,
+                             const double **all, size_t *n_all, size_t *mine);
+    /* Marks the `k` largest of all ranks' values: chosen (n) is set to 0 or 1.  Ties go to the earlier token. */
+    enum cn_status (*select_largest)(void *self, const double *values, size_t n, size_t k,
+                                     struct cn_arena *scratch, uint8_t *chosen);
+};
+
+/* The one-rank form of the collectives; implemented in trainer/core. */
+extern const struct cn_reduce cn_reduce_alone;
+
+/* What the trainer hands to every plug-in call. */
+struct cn_context {
+    const void *settings;           /* the plug-in's own struct, parsed from its option table */
+    void *state;                    /* its own plain bytes, zeroed at start, checkpointed; NULL if state_size is 0 */
+    struct cn_arena *scratch;       /* emptied after the call */
+    struct cn_rng_key rng;          /* (seed, step, SELECTION) */
+    uint64_t step, update;          /* rollout step; which optimizer step within it */
+    uint32_t bit;                   /* this method's bit in the column `touched` */
+    const struct cn_counts *counts; /* [CN_PART_COUNT] */
+    const struct cn_reduce *ranks;
+    struct cn_metrics *metrics; /* where the plug-in may add named numbers; may be NULL */
+};
+
+/* A wish for one sequence. */
+struct cn_request {
+    uint64_t prompt;
+    uint32_t sample;
+    int64_t parent; /* sequence to branch from, or -1 */
+    uint32_t branch_at;
+    float temperature; /* 0: the run's */
+    bool greedy;
+    uint8_t part;
+};
+
+/* Growing list of requests, in an arena. */
+struct cn_requests {
+    struct cn_arena *arena;
+    struct cn_request *item;
+    size_t count, capacity;
+};
+enum cn_status cn_requests_add(struct cn_requests *requests, struct cn_request request);
+
+/* One sequence while it is being sampled. */
+struct cn_sampling {
+    uint64_t prompt;
+    uint32_t sample, position; /* position: tokens of its own so far */
+    double logp, entropy;      /* of the token just sampled */
+};
+
+/* Answer of `branch`: how many copies of the sequence go on independently from here. */
+struct cn_forks {
+    uint32_t count;
+};
+
+/* Merged numbers of a finished optimizer step. */
+struct cn_step_summary {
+    double reward, entropy, approx_kl, kl_ref, length, grad_norm; /* means over trained tokens or sequences */
+    const struct cn_metrics *metrics;
+};
+
+/* Ways to act; any may be NULL. */
+struct cn_hooks {
+    /* Ask for sequences.  Called at the start of each round with what exists so far; no request from anybody ends the
+     * rounds.  SAMPLE and REWARD columns of `so_far` are written; it may set `drop`.  Logically collective. */
+    enum cn_status (*plan)(const struct cn_context *context, uint32_t round,
+                           struct cn_batch *so_far, struct cn_requests *out);
+    /* While sampling: fork this sequence here?  Deterministic in what it is given.  Not collective. */
+    enum cn_status (*branch)(const struct cn_context *context, const struct cn_sampling *now,
+                             struct cn_forks *out);
+    /* Within the ADVANTAGE stage, after the estimator.  Logically collective. */
+    enum cn_status (*shape)(const struct cn_context *context, struct cn_batch *batch);
+    /* Once per optimizer step over `span`, with live values of the whole span if `needs_live` asked for them: fills
+     * weight, touched, constants.  For the first update of a rollout these are the scored columns.  Logically
+     * collective. */
+    enum cn_status (*prepare)(const struct cn_context *context, struct cn_batch *batch,
+                              struct cn_span span, const struct cn_live *live);
+    /* Per atom, after the surrogate: add to or scale the gradient.  Not collective. */
+    enum cn_status (*loss)(const struct cn_context *context, const struct cn_batch *batch,
+                           struct cn_span atom, const struct cn_live *live,
+                           struct cn_token_grad *grad);
+    /* After the optimizer step, with merged numbers: change state (coefficients, temperatures, horizons). */
+    enum cn_status (*adapt)(const struct cn_context *context,
+                            const struct cn_step_summary *summary);
+};
+
+/* The head of every axis entry and entropy method.  needs: columns that must be scored for it.  needs_live: channels
+ * that `prepare` or `loss` read. */
+#define CN_PLUGIN_FIELDS                                                                           \
+    const char *name, *summary, *reference;                                                        \
+    cn_columns needs;                                                                              \
+    uint32_t needs_live;                                                                           \
+    const struct cn_option *options;                                                               \
+    size_t settings_size, state_size;                                                              \
+    /* Checks settings against each other once they are parsed; optional. */                       \
+    enum cn_status (*check)(const void *settings);                                                 \
+    struct cn_hooks hooks;
+
+struct cn_plugin {
+    CN_PLUGIN_FIELDS
+};
+
+/* A plug-in with its parsed settings and its state. */
+struct cn_chosen {
+    const struct cn_plugin *plugin;
+    const void *settings;
+    void *state;
+};
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,61 @@
+/* Rewards: from finished episodes to scores and verdicts.  A verdict is never collapsed into a number. */
+#ifndef CARNOT_REWARD_H
+#define CARNOT_REWARD_H
+
+#include "carnot/batch.h"
+#include "carnot/option.h"
+#include "carnot/tokenizer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/* A finished episode; everything is borrowed for the call. */
+struct cn_episode {
+    struct cn_messages prompt;   /* empty if the prompt was ready-made text */
+    struct cn_text prompt_text;  /* the rendered prompt */
+    struct cn_text response;     /* all that the policy said, end-of-turn tokens left out; any bytes */
+    struct cn_text ground_truth; /* empty if there is none */
+    struct cn_text row;          /* raw JSON of the data row; may be empty */
+    size_t response_tokens, max_tokens;
+    enum cn_stop stop;
+    uint32_t group;
+};
+
+/* A further number that a reward reports, shown as reward/<reward>/<name>. */
+struct cn_named {
+    const char *name;
+    double value;
+};
+
+enum { CN_OUTCOME_METRICS_MAX = 4 };
+
+struct cn_outcome {
+    double score;           /* meaningless unless has_score */
+    bool has_score;         /* false: infrastructure or bad gold; the sequence is masked, not scored 0 */
+    enum cn_verdict verdict;
+    struct cn_text extracted; /* the answer found: part of the response, or text in the arena; may be empty */
+    struct cn_named metric[CN_OUTCOME_METRICS_MAX];
+    size_t n_metrics;
+};
+
+enum cn_scope { CN_SCOPE_EPISODE, CN_SCOPE_GROUP, CN_SCOPE_STEP };
+
+/* Deterministic: the same episodes give the same outcomes. */
+struct cn_reward {
+    const char *name, *summary, *reference;
+    const struct cn_option *options;
+    size_t settings_size;
+    enum cn_scope scope; /* what `episodes` of one call are */
+    bool needs_ground_truth;
+    enum cn_status (*score)(const void *settings, const struct cn_episode *episodes, size_t n,
+                            struct cn_arena *arena, struct cn_outcome *out);
+};
+
+extern const struct cn_reward *const cn_rewards[]; /* NULL-terminated */
+const struct cn_reward *cn_reward_find(const char *name);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
