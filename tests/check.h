@@ -28,7 +28,8 @@ static int check_failures, check_skips;
     __attribute__((constructor)) static void check_add_##test_name(void)                           \
     {                                                                                              \
         struct check_test **end = &check_tests;                                                    \
-        while (*end) end = &(*end)->next;                                                          \
+        while (*end)                                                                               \
+            end = &(*end)->next;                                                                   \
         *end = &check_test_##test_name;                                                            \
     }                                                                                              \
     static void test_name(void)
@@ -53,9 +54,8 @@ static int check_failures, check_skips;
     do {                                                                                           \
         enum cn_status check_status_ = (call);                                                     \
         if (check_status_ != (code))                                                               \
-            CHECK_FAILED("%s: status %s, expected %s (%s)", #call,                                 \
-                         cn_status_name(check_status_), cn_status_name(code),                      \
-                         cn_fail_message());                                                       \
+            CHECK_FAILED("%s: status %s, expected %s (%s)", #call, cn_status_name(check_status_),  \
+                         cn_status_name(code), cn_fail_message());                                 \
         else if (!strstr(cn_fail_message(), part))                                                 \
             CHECK_FAILED("%s: message \"%s\" lacks \"%s\"", #call, cn_fail_message(), part);       \
         cn_fail_clear();                                                                           \

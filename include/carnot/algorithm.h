@@ -1,10 +1,13 @@
 /* Algorithms: a row of choices, one entry per axis.
  *
- *   advantage -> ratio -> surrogate -> aggregation, plus kl and the entropy methods      (algorithms/loss.c)
+ *   advantage -> ratio -> surrogate -> aggregation, plus kl and the entropy methods
  *
- * For trained token t with effective log-ratio u_t, surrogate (l_t, k_t = dl_t/du_t), aggregation coefficient c_t,
- * correction w_t and entropy weight h_t:
- *     L = sum_t c_t w_t h_t l_t + KL and entropy terms,      d_logp = ratio.back(c_t w_t h_t k_t). */
+ * For trained token t with effective log-ratio u_t, surrogate (l_t, k_t = dl_t/du_t), aggregation
+ * coefficient c_t, correction w_t and entropy weight h_t:
+ *
+ *   L = sum_t c_t w_t h_t l_t + KL and entropy terms        d_logp = ratio.back(c_t w_t h_t k_t)
+ *
+ * algorithms/loss.c holds the one loop that composes them. */
 #ifndef CARNOT_ALGORITHM_H
 #define CARNOT_ALGORITHM_H
 
@@ -47,14 +50,15 @@ struct cn_shaping {
 
 struct cn_advantage {
     CN_PLUGIN_FIELDS
-    /* Fills `advantage` (and value_target with a critic) of every policy token; groups are complete on the rank.
-     * Logically collective. */
+    /* Fills `advantage` (and value_target with a critic) of every policy token; groups are complete
+     * on the rank. Logically collective. */
     enum cn_status (*fill)(const struct cn_context *context, struct cn_batch *batch);
-    size_t group_minimum; /* samples per prompt without which the baseline does not exist; 0 or 1: none */
+    size_t group_minimum; /* samples per prompt without which the baseline does not exist; 0 or 1:
+                             none */
 };
 
-/* u (T): effective log-ratio.  back: d_u (T) = dL/du -> added to d_logp (T).  Untrained entries of u are 0; `back` must
- * not read untrained entries of live->logp. */
+/* u (T): effective log-ratio.  back: d_u (T) = dL/du -> added to d_logp (T).  Untrained entries of
+ * u are 0; `back` must not read untrained entries of live->logp. */
 struct cn_ratio {
     CN_PLUGIN_FIELDS
     void (*forward)(const struct cn_context *context, const struct cn_batch *batch,
@@ -68,12 +72,14 @@ struct cn_ratio {
 /* One token as a surrogate sees it. */
 struct cn_point {
     double u;        /* effective log-ratio, differentiated */
-    double u_frozen; /* the same number behind a stop-gradient: differences in u alone check the slope */
+    double u_frozen; /* the same number behind a stop-gradient: differences in u alone check the
+                        slope */
     double advantage;
     double logp, logp_old;
 };
 
-/* Loss and its derivative in u; `clipped` says which side of the trust region stopped the gradient: -1, 0, +1. */
+/* Loss and its derivative in u; `clipped` says which side of the trust region stopped the gradient:
+ * -1, 0, +1. */
 struct cn_slope {
     double loss, d_u;
     int clipped;
@@ -86,14 +92,16 @@ struct cn_surrogate {
 
 struct cn_aggregation {
     CN_PLUGIN_FIELDS
-    /* Coefficients c (T) of the tokens of `span`; untrained entries are set to 0.  Whole-step counts only. */
+    /* Coefficients c (T) of the tokens of `span`; untrained entries are set to 0.  Whole-step
+     * counts only. */
     void (*fill)(const struct cn_context *context, const struct cn_batch *batch,
                  struct cn_span span, double *coefficient);
 };
 
 struct cn_kl {
     CN_PLUGIN_FIELDS
-    /* Adds KL terms: coefficient (T) from the aggregation -> grad.  Optional (KL in the reward uses `reward`). */
+    /* Adds KL terms: coefficient (T) from the aggregation -> grad.  Optional (KL in the reward uses
+     * `reward`). */
     enum cn_status (*add)(const struct cn_context *context, const struct cn_batch *batch,
                           struct cn_span atom, const struct cn_live *live,
                           const double *coefficient, struct cn_token_grad *grad);
@@ -127,9 +135,9 @@ struct cn_algorithm {
 #define X(name, fallback, text) const char *name;
     CN_AXES(X)
 #undef X
-    const char *shaping;                /* JSON list, e.g. "[{\"type\": \"soft_overlong\"}]"; NULL: none */
-    const char *anchor;                 /* "old" (default), "sampled": what logp_old means */
-    const struct cn_default *defaults;  /* ends with a NULL path; may be NULL */
+    const char *shaping; /* JSON list, e.g. "[{\"type\": \"soft_overlong\"}]"; NULL: none */
+    const char *anchor;  /* "old" (default), "sampled": what logp_old means */
+    const struct cn_default *defaults; /* ends with a NULL path; may be NULL */
 };
 
 extern const struct cn_algorithm *const cn_algorithms[]; /* NULL-terminated */
@@ -144,19 +152,20 @@ const char *cn_axis_name(enum cn_axis_index axis);
 struct cn_recipe {
     const struct cn_algorithm *row;
     struct cn_chosen axis[CN_AXIS_COUNT];
-    struct cn_chosen *shaping, *entropy, *shadow; /* shadow: entropy methods that only report what they would do */
+    struct cn_chosen *shaping, *entropy,
+        *shadow; /* shadow: entropy methods that only report what they would do */
     size_t n_shaping, n_entropy, n_shadow;
-    bool anchor_sampled;   /* logp_old is logp_sampled */
-    cn_columns needs;      /* union over everything chosen */
-    uint32_t needs_live;   /* channels that loss or prepare read; always has logp */
-    bool prepare_live;     /* somebody's prepare needs live values of the whole step */
-    struct cn_top top;     /* restriction of entropy_top */
+    bool anchor_sampled; /* logp_old is logp_sampled */
+    cn_columns needs;    /* union over everything chosen */
+    uint32_t needs_live; /* channels that loss or prepare read; always has logp */
+    bool prepare_live;   /* somebody's prepare needs live values of the whole step */
+    struct cn_top top;   /* restriction of entropy_top */
     size_t group_minimum;
 };
 
-/* Resolves the sections "algorithm" and "entropy" (either may be NULL): row, axes, options, entropy methods; refuses
- * combinations that make no sense, with the reason.
- * Fails: CN_ERR_CONFIG.  The recipe and all settings and states live in `arena`. */
+/* Resolves the sections "algorithm" and "entropy" (either may be NULL): row, axes, options, entropy
+ * methods; refuses combinations that make no sense, with the reason. Fails: CN_ERR_CONFIG.  The
+ * recipe and all settings and states live in `arena`. */
 enum cn_status cn_recipe_read(const struct cn_json *algorithm, const struct cn_json *entropy,
                               struct cn_arena *arena, struct cn_recipe *out);
 
@@ -178,17 +187,19 @@ enum cn_status cn_loss_count(const struct cn_batch *batch, struct cn_span span, 
 /* The REWARD stage's end: shaping entries in order, then KL in reward.  Logically collective. */
 enum cn_status cn_loss_shape_reward(const struct cn_loss_call *call, struct cn_batch *batch);
 
-/* The ADVANTAGE stage: the estimator, then shape hooks of entropy methods.  Logically collective. */
+/* The ADVANTAGE stage: the estimator, then shape hooks of entropy methods.  Logically collective.
+ */
 enum cn_status cn_loss_advantage(const struct cn_loss_call *call, struct cn_batch *batch);
 
-/* The PREPARE stage of one optimizer step over `span`: correction, weight = 1, touched = 0, prepare hooks.
- * live: whole-span live values if recipe->prepare_live, else NULL.  Logically collective. */
+/* The PREPARE stage of one optimizer step over `span`: correction, weight = 1, touched = 0, prepare
+ * hooks. live: whole-span live values if recipe->prepare_live, else NULL.  Logically collective. */
 enum cn_status cn_loss_prepare(const struct cn_loss_call *call, struct cn_batch *batch,
                                struct cn_span span, const struct cn_live *live);
 
-/* Loss and gradients of one atom: zeroes the atom's part of every d_ array, then adds every term; grad->loss
- * accumulates.  Sums over atoms and ranks need no further factor.  Adds metrics (clip fractions, approx_kl ...).
- * Fails: CN_ERR_NUMERIC naming sequence and token if a trained live value is not finite.  Not collective. */
+/* Loss and gradients of one atom: zeroes the atom's part of every d_ array, then adds every term;
+ * grad->loss accumulates.  Sums over atoms and ranks need no further factor.  Adds metrics (clip
+ * fractions, approx_kl ...). Fails: CN_ERR_NUMERIC naming sequence and token if a trained live
+ * value is not finite.  Not collective. */
 enum cn_status cn_loss_atom(const struct cn_loss_call *call, const struct cn_batch *batch,
                             struct cn_span atom, const struct cn_live *live,
                             struct cn_token_grad *grad);

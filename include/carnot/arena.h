@@ -1,4 +1,5 @@
-/* Memory that is given back all at once: the step arena is reset after every step, the run arena at the end. */
+/* Memory that is given back all at once: the step arena is reset after every step, the run arena at
+ * the end. */
 #ifndef CARNOT_ARENA_H
 #define CARNOT_ARENA_H
 
@@ -16,7 +17,8 @@ struct cn_arena {
     size_t used, peak;                      /* bytes handed out now, and at most since init */
 };
 
-/* A place to come back to: everything allocated after cn_arena_mark is given back by cn_arena_release. */
+/* A place to come back to: everything allocated after cn_arena_mark is given back by
+ * cn_arena_release. */
 struct cn_arena_mark {
     struct cn_arena_block *block;
     size_t block_used, used;

@@ -3,11 +3,12 @@
  *   sequences lie end to end          token   | p p p a a a | p p p a a | ...      T tokens
  *   seq_start (S+1) cuts them         seq     |      0      |     1     | ...      S sequences
  *
- * The list below makes the fields, the allocation, the column bits, the HDF5 layout, the JSON of `carnot gradient`
- * and the documentation.  Each column is written in one stage only.
+ * The list below makes the fields, the allocation, the column bits, the HDF5 layout, the JSON of
+ * `carnot gradient` and the documentation.  Each column is written in one stage only.
  *
- * Conventions.  Column t speaks about token t: logp[t] = log pi(token[t] | token[<t]); the shift by one exists only
- * inside trainer/model.  A token is trained on iff its role is CN_ROLE_POLICY and its sequence's drop is 0. */
+ * Conventions.  Column t speaks about token t: logp[t] = log pi(token[t] | token[<t]); the shift by
+ * one exists only inside trainer/model.  A token is trained on iff its role is CN_ROLE_POLICY and
+ * its sequence's drop is 0. */
 #ifndef CARNOT_BATCH_H
 #define CARNOT_BATCH_H
 
@@ -134,12 +135,13 @@ struct cn_span {
     size_t begin, end;
 };
 
-/* Allocates every column from `arena`; doubles are NaN, `parent` -1, the rest 0; nothing is marked as written.
- * lengths (S): tokens of each sequence.  Fails: CN_ERR_MEMORY.  Not collective. */
+/* Allocates every column from `arena`; doubles are NaN, `parent` -1, the rest 0; nothing is marked
+ * as written. lengths (S): tokens of each sequence.  Fails: CN_ERR_MEMORY.  Not collective. */
 enum cn_status cn_batch_init(struct cn_batch *batch, struct cn_arena *arena, const size_t *lengths,
                              size_t n_sequences);
 
-/* Checks that all `columns` are written.  Fails: CN_ERR_BUG naming column, the stage that writes it and `reader`. */
+/* Checks that all `columns` are written.  Fails: CN_ERR_BUG naming column, the stage that writes it
+ * and `reader`. */
 enum cn_status cn_batch_require(const struct cn_batch *batch, cn_columns columns,
                                 const char *reader);
 

@@ -18,7 +18,8 @@ struct cn_top {
 
 struct cn_entropy {
     CN_PLUGIN_FIELDS
-    /* Required of methods that need CN_LIVE_BIT(entropy_top): which tokens the channel is restricted to. */
+    /* Required of methods that need CN_LIVE_BIT(entropy_top): which tokens the channel is
+     * restricted to. */
     struct cn_top (*top)(const void *settings);
 };
 

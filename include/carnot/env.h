@@ -1,4 +1,5 @@
-/* Environments: where prompts come from and what happens after an answer.  They work in text and do not know the model. */
+/* Environments: where prompts come from and what happens after an answer.  They work in text and do
+ * not know the model. */
 #ifndef CARNOT_ENV_H
 #define CARNOT_ENV_H
 
@@ -15,8 +16,9 @@ enum cn_split { CN_SPLIT_TRAIN, CN_SPLIT_HELD_OUT };
 /* What an environment is opened with; borrowed until close. */
 struct cn_env_setup {
     const void *settings;
-    const struct cn_data *data; /* rows of the section `data` for this split; NULL if the run has none */
-    enum cn_split split;        /* generated tasks of the two splits never meet */
+    const struct cn_data
+        *data;           /* rows of the section `data` for this split; NULL if the run has none */
+    enum cn_split split; /* generated tasks of the two splits never meet */
     uint64_t seed;
 };
 
@@ -26,7 +28,8 @@ struct cn_task {
     struct cn_text rendered;     /* ready-made prompt instead of messages, or empty */
     struct cn_text ground_truth; /* for the rewards; empty if there is none */
     struct cn_text row;          /* raw JSON for the rewards; empty if there is none */
-    struct cn_text demonstration; /* a right answer, for a supervised warm start; empty if unknown */
+    struct cn_text
+        demonstration; /* a right answer, for a supervised warm start; empty if unknown */
 };
 
 enum cn_turn_kind {
@@ -54,9 +57,8 @@ struct cn_env {
     enum cn_status (*reset)(void *shared, void *state, uint64_t task, struct cn_rng *rng,
                             struct cn_arena *arena, struct cn_task *out);
     /* Answers the policy's text.  NULL: one turn, the episode is over after the first answer. */
-    enum cn_status (*step)(void *shared, void *state, struct cn_text action,
-                           struct cn_arena *arena, struct cn_messages *observation,
-                           struct cn_turn *turn);
+    enum cn_status (*step)(void *shared, void *state, struct cn_text action, struct cn_arena *arena,
+                           struct cn_messages *observation, struct cn_turn *turn);
     void (*close)(void *shared);
 };
 

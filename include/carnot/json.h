@@ -8,7 +8,8 @@
 extern "C" {
 #endif
 
-/* A node of a parsed document.  The root owns the tree; every other pointer lives as long as the root. */
+/* A node of a parsed document.  The root owns the tree; every other pointer lives as long as the
+ * root. */
 struct cn_json;
 
 enum cn_json_kind {
@@ -20,8 +21,9 @@ enum cn_json_kind {
     CN_JSON_OBJECT
 };
 
-/* Parses strict JSON; `name` (a path, "line 12 of FILE") goes into the message.  *out is a root to be closed.
- * Fails: CN_ERR_DATA with line and column; duplicate keys, depth over 200 and invalid UTF-8 are errors. */
+/* Parses strict JSON; `name` (a path, "line 12 of FILE") goes into the message.  *out is a root to
+ * be closed. Fails: CN_ERR_DATA with line and column; duplicate keys, depth over 200 and invalid
+ * UTF-8 are errors. */
 enum cn_status cn_json_parse(struct cn_text text, const char *name, struct cn_json **out);
 
 /* The same with // and slash-star comments and trailing commas allowed: configuration files. */
@@ -29,7 +31,8 @@ enum cn_status cn_json_parse_config(struct cn_text text, const char *name, struc
 void cn_json_close(struct cn_json *take_root);
 
 enum cn_json_kind cn_json_kind(const struct cn_json *node); /* NULL is CN_JSON_NULL */
-const struct cn_json *cn_json_get(const struct cn_json *object, const char *key); /* NULL if absent */
+const struct cn_json *cn_json_get(const struct cn_json *object,
+                                  const char *key); /* NULL if absent */
 size_t cn_json_count(const struct cn_json *list_or_object);
 
 /* Iteration over a list or an object: for (n = cn_json_first(x); n; n = cn_json_next(n)). */
@@ -40,7 +43,8 @@ const char *cn_json_key(const struct cn_json *member); /* of an object's member 
 /* Values; a node of another kind gives false, 0, or an empty text. */
 bool cn_json_bool(const struct cn_json *node);
 double cn_json_number(const struct cn_json *node);
-struct cn_text cn_json_text(const struct cn_json *node); /* zero-terminated; lives as long as the root */
+struct cn_text
+cn_json_text(const struct cn_json *node); /* zero-terminated; lives as long as the root */
 
 /* Reads a member with a check: fails with CN_ERR_DATA naming key, expected kind and what was found.
  * The *_or forms accept an absent or null member. */
@@ -59,11 +63,13 @@ enum cn_status cn_json_copy(const struct cn_json *node, struct cn_json **out);
 enum cn_status cn_json_set(struct cn_json *object, const char *key, struct cn_json *take_value);
 enum cn_status cn_json_push(struct cn_json *list, struct cn_json *take_value);
 
-/* Prints a tree; `pretty` with two spaces a level.  Numbers round-trip (17 digits, shortest form). */
+/* Prints a tree; `pretty` with two spaces a level.  Numbers round-trip (17 digits, shortest form).
+ */
 enum cn_status cn_json_print(const struct cn_json *node, bool pretty, struct cn_str *out);
 
-/* Pieces for writers of rows, appended to `out`: a quoted, escaped string (bytes that are not UTF-8 become
- * U+FFFD); a number (null when not finite) with `digits` significant digits (9 float, 17 double). */
+/* Pieces for writers of rows, appended to `out`: a quoted, escaped string (bytes that are not UTF-8
+ * become U+FFFD); a number (null when not finite) with `digits` significant digits (9 float, 17
+ * double). */
 enum cn_status cn_json_quote(struct cn_str *out, struct cn_text text);
 enum cn_status cn_json_real(struct cn_str *out, double value, int digits);
 

@@ -18,8 +18,8 @@ void cn_log_rank_set(int rank, int size);
 /* Also write every line, with time and level, to `path` (appending).  NULL closes the file. */
 enum cn_status cn_log_file(const char *path);
 
-/* Text shown on the last line of a terminal (a progress bar); erased before any other line.  NULL removes it.
- * Does nothing when standard error is not a terminal. */
+/* Text shown on the last line of a terminal (a progress bar); erased before any other line.  NULL
+ * removes it. Does nothing when standard error is not a terminal. */
 void cn_log_status_line(const char *text);
 
 #define cn_log_error(...) cn_log_write(CN_LOG_ERROR, __VA_ARGS__)

@@ -32,7 +32,8 @@ struct cn_metrics {
 
 void cn_metrics_init(struct cn_metrics *metrics, struct cn_arena *arena);
 
-/* Each does nothing when `metrics` is NULL.  Fails: CN_ERR_MEMORY; CN_ERR_BUG if a name changes its kind. */
+/* Each does nothing when `metrics` is NULL.  Fails: CN_ERR_MEMORY; CN_ERR_BUG if a name changes its
+ * kind. */
 enum cn_status cn_metrics_mean(struct cn_metrics *metrics, const char *name, double value);
 enum cn_status cn_metrics_sum(struct cn_metrics *metrics, const char *name, double value);
 enum cn_status cn_metrics_max(struct cn_metrics *metrics, const char *name, double value);

@@ -1,8 +1,8 @@
 /* The model seam: weights, their log-probabilities and gradients, and sampling from them.
  *
- * Back ends: `torch` (trainer/model/torch_*.cpp, one shared object opened on first use) and `table` (plain C, exact).
- * Host arrays in and out; only trainer/model knows devices, tensors and the shift by one.  Every call is made by one
- * thread at a time.  Not collective. */
+ * Back ends: `torch` (trainer/model/torch_*.cpp, one shared object opened on first use) and `table`
+ * (plain C, exact). Host arrays in and out; only trainer/model knows devices, tensors and the shift
+ * by one.  Every call is made by one thread at a time.  Not collective. */
 #ifndef CARNOT_MODEL_H
 #define CARNOT_MODEL_H
 
@@ -19,9 +19,10 @@ struct cn_model;
 
 /* The section `model`, plus what it takes from `run` and `parallel`. */
 struct cn_model_settings {
-    const char *type;            /* "torch" or "table" */
-    const char *path;            /* Hugging Face folder; NULL: random start from `init` */
-    const struct cn_json *init;  /* a config.json as an object: the shape of a random start; NULL if path is set */
+    const char *type; /* "torch" or "table" */
+    const char *path; /* Hugging Face folder; NULL: random start from `init` */
+    const struct cn_json
+        *init; /* a config.json as an object: the shape of a random start; NULL if path is set */
     const char *device;          /* "cpu", "cuda" */
     enum cn_dtype dtype;         /* of the weights that compute: F32 or BF16 (with F32 master) */
     int threads;                 /* 0: cores of the affinity mask */
@@ -41,11 +42,12 @@ struct cn_model_info {
 };
 const struct cn_model_info *cn_model_info(const struct cn_model *model);
 
-/* ---- scoring and training --------------------------------------------------------------------------------- */
+/* ---- scoring and training
+ * --------------------------------------------------------------------------------- */
 
-/* Some sequences of a batch, computed in one go.  Head and channels are evaluated for tokens whose role is
- * CN_ROLE_POLICY, all other entries become 0.  Consecutive sequences of one group whose leading prompt tokens are the
- * same share the forward of that prompt. */
+/* Some sequences of a batch, computed in one go.  Head and channels are evaluated for tokens whose
+ * role is CN_ROLE_POLICY, all other entries become 0.  Consecutive sequences of one group whose
+ * leading prompt tokens are the same share the forward of that prompt. */
 struct cn_atom {
     const struct cn_batch *batch; /* reads token, role, group, seq_start */
     struct cn_span span;
@@ -61,8 +63,9 @@ struct cn_live_out {
 #undef X
 };
 
-/* Forward only, under the current weights (copy < 0) or a frozen copy.  Fills the atom's entries of `out`.
- * Fails: CN_ERR_MODEL for a token id outside the vocabulary or a sequence longer than the context, CN_ERR_MEMORY. */
+/* Forward only, under the current weights (copy < 0) or a frozen copy.  Fills the atom's entries of
+ * `out`. Fails: CN_ERR_MODEL for a token id outside the vocabulary or a sequence longer than the
+ * context, CN_ERR_MEMORY. */
 enum cn_status cn_model_score(struct cn_model *model, int copy, const struct cn_atom *atom,
                               const struct cn_live_out *out);
 
@@ -75,8 +78,9 @@ enum cn_status cn_model_backward(struct cn_model *model, const struct cn_token_g
 
 enum cn_status cn_model_zero_gradients(struct cn_model *model);
 
-/* Lends the gradient (F32) or the weights (F32 master if trainable): one buffer per tensor with Hugging Face's name.
- * The list lives as long as the model, the contents until the next call that changes them. */
+/* Lends the gradient (F32) or the weights (F32 master if trainable): one buffer per tensor with
+ * Hugging Face's name. The list lives as long as the model, the contents until the next call that
+ * changes them. */
 enum cn_status cn_model_gradients(struct cn_model *model, const struct cn_buffer **out, size_t *n);
 enum cn_status cn_model_weights(struct cn_model *model, const struct cn_buffer **out, size_t *n);
 
@@ -90,23 +94,26 @@ struct cn_step_result {
     bool skipped;     /* the norm was not finite: nothing was changed */
 };
 
-/* Clips, one AdamW step (decoupled decay on matrices only: not on norms and biases), new compute weights.  Loshchilov &
- * Hutter 2019, "Decoupled Weight Decay Regularization", with bias correction. */
+/* Clips, one AdamW step (decoupled decay on matrices only: not on norms and biases), new compute
+ * weights.  Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", with bias
+ * correction. */
 enum cn_status cn_model_step(struct cn_model *model, const struct cn_step_options *options,
                              struct cn_step_result *result);
 
-/* Remembers the current weights (path NULL) or those of a folder as a frozen copy; *copy is its number. */
+/* Remembers the current weights (path NULL) or those of a folder as a frozen copy; *copy is its
+ * number. */
 enum cn_status cn_model_freeze(struct cn_model *model, const char *path, int *copy);
 
-/* Writes a Hugging Face folder's config.json and model*.safetensors (weights only; see checkpoint.c for the rest), in
- * `dtype`.  The folder exists.  Each file is replaced atomically. */
+/* Writes a Hugging Face folder's config.json and model*.safetensors (weights only; see checkpoint.c
+ * for the rest), in `dtype`.  The folder exists.  Each file is replaced atomically. */
 enum cn_status cn_model_save(struct cn_model *model, const char *folder, enum cn_dtype dtype);
 
 /* Master weights, moments and step count as one safetensors file: what a bit-exact resume needs. */
 enum cn_status cn_model_state_save(struct cn_model *model, const char *path);
 enum cn_status cn_model_state_load(struct cn_model *model, const char *path);
 
-/* ---- sampling --------------------------------------------------------------------------------------------- */
+/* ---- sampling
+ * --------------------------------------------------------------------------------------------- */
 
 struct cn_sampler; /* slots over a model's current weights */
 
@@ -121,7 +128,8 @@ struct cn_sampler_settings {
     const char *isa;       /* NULL: the best here; "portable" or "avx512" force a path (tests) */
 };
 
-/* How a slot draws its tokens.  Gumbel-max over logits/temperature with Philox counters (position, sample, prompt). */
+/* How a slot draws its tokens.  Gumbel-max over logits/temperature with Philox counters (position,
+ * sample, prompt). */
 struct cn_draw {
     struct cn_rng_key key;
     uint64_t prompt;
@@ -144,11 +152,13 @@ enum cn_status cn_sampler_open(struct cn_model *model, const struct cn_sampler_s
                                struct cn_sampler **out);
 void cn_sampler_close(struct cn_sampler *take_sampler);
 
-/* The weights have changed: refreshes the engine's copy, if it has one.  All slots must be closed. */
+/* The weights have changed: refreshes the engine's copy, if it has one.  All slots must be closed.
+ */
 enum cn_status cn_sampler_refresh(struct cn_sampler *sampler);
 
 /* Starts a sequence with `ids` (n >= 1): all but the last are computed now, the last is pending.
- * Fails: CN_ERR_BUG if no slot is free, CN_ERR_MODEL if n exceeds the context or an id the vocabulary. */
+ * Fails: CN_ERR_BUG if no slot is free, CN_ERR_MODEL if n exceeds the context or an id the
+ * vocabulary. */
 enum cn_status cn_slot_open(struct cn_sampler *sampler, const int32_t *ids, size_t n,
                             const struct cn_draw *draw, size_t *slot);
 
@@ -161,13 +171,15 @@ enum cn_status cn_slot_append(struct cn_sampler *sampler, size_t slot, const int
                               size_t n);
 void cn_slot_close(struct cn_sampler *sampler, size_t slot);
 
-/* One token for each listed slot: computes the pending token, draws the next, which becomes pending.  A slot's tokens
- * do not depend on the other slots, their order or the number of threads. */
+/* One token for each listed slot: computes the pending token, draws the next, which becomes
+ * pending.  A slot's tokens do not depend on the other slots, their order or the number of threads.
+ */
 enum cn_status cn_sampler_step(struct cn_sampler *sampler, const size_t *slots, size_t n,
                                struct cn_drawn *out);
 
-/* Log-probability and entropy (n) of given ids as the engine sees them; entry 0 is 0.  top > 0 also gives the `top`
- * largest log-probabilities of each position: top_ids, top_logp (n x top).  Uses one free slot. */
+/* Log-probability and entropy (n) of given ids as the engine sees them; entry 0 is 0.  top > 0 also
+ * gives the `top` largest log-probabilities of each position: top_ids, top_logp (n x top).  Uses
+ * one free slot. */
 enum cn_status cn_sampler_score(struct cn_sampler *sampler, const int32_t *ids, size_t n,
                                 double temperature, size_t top, double *logp, double *entropy,
                                 int32_t *top_ids, double *top_logp);

@@ -1,4 +1,5 @@
-/* Option tables: every module owns a settings struct and one table that says how its fields are spelled. */
+/* Option tables: every module owns a settings struct and one table that says how its fields are
+ * spelled. */
 #ifndef CARNOT_OPTION_H
 #define CARNOT_OPTION_H
 
@@ -10,15 +11,15 @@ extern "C" {
 #endif
 
 enum cn_option_kind {
-    CN_OPTION_END,   /* closes a table */
-    CN_OPTION_BOOL,  /* bool */
-    CN_OPTION_INT,   /* int64_t */
-    CN_OPTION_REAL,  /* double; null in JSON is NaN where `nullable` */
-    CN_OPTION_TEXT,  /* const char *, run arena; null is NULL where `nullable` */
+    CN_OPTION_END,    /* closes a table */
+    CN_OPTION_BOOL,   /* bool */
+    CN_OPTION_INT,    /* int64_t */
+    CN_OPTION_REAL,   /* double; null in JSON is NaN where `nullable` */
+    CN_OPTION_TEXT,   /* const char *, run arena; null is NULL where `nullable` */
     CN_OPTION_CHOICE, /* int: index into the words of `choices` */
-    CN_OPTION_REALS, /* struct cn_reals, run arena */
-    CN_OPTION_TEXTS, /* struct cn_texts, run arena */
-    CN_OPTION_JSON   /* const struct cn_json *, lives as long as the configuration */
+    CN_OPTION_REALS,  /* struct cn_reals, run arena */
+    CN_OPTION_TEXTS,  /* struct cn_texts, run arena */
+    CN_OPTION_JSON    /* const struct cn_json *, lives as long as the configuration */
 };
 
 struct cn_reals {
@@ -42,13 +43,14 @@ struct cn_option {
     const char *unit;        /* "nats", "tokens", "s"; NULL if none */
     const char *help;        /* one sentence */
     bool nullable;
-    bool safe_on_resume;     /* may change between a run and its continuation */
+    bool safe_on_resume; /* may change between a run and its continuation */
 };
 
-/* Fills `settings` from the members of `object` (may be NULL: all defaults).  `path` ("algorithm.surrogate") goes into
- * messages.  Members named in `ignore` (NULL-terminated, may be NULL) belong to somebody else ("type", "weight").
- * Texts and lists are copied to `arena`.
- * Fails: CN_ERR_CONFIG for an unknown key (with the nearest known one), a wrong type, or a value out of range. */
+/* Fills `settings` from the members of `object` (may be NULL: all defaults).  `path`
+ * ("algorithm.surrogate") goes into messages.  Members named in `ignore` (NULL-terminated, may be
+ * NULL) belong to somebody else ("type", "weight"). Texts and lists are copied to `arena`. Fails:
+ * CN_ERR_CONFIG for an unknown key (with the nearest known one), a wrong type, or a value out of
+ * range. */
 enum cn_status cn_option_read(const struct cn_option *table, const struct cn_json *object,
                               const char *path, const char *const *ignore, struct cn_arena *arena,
                               void *settings);

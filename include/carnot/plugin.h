@@ -1,5 +1,6 @@
-/* What axes and entropy methods have in common: the context of a call, the collectives they may use, sampling
- * requests, and the hooks through which a method acts without the trainer knowing its name. */
+/* What axes and entropy methods have in common: the context of a call, the collectives they may
+ * use, sampling requests, and the hooks through which a method acts without the trainer knowing its
+ * name. */
 #ifndef CARNOT_PLUGIN_H
 #define CARNOT_PLUGIN_H
 
@@ -13,7 +14,8 @@
 extern "C" {
 #endif
 
-/* Counts of one optimizer step over all ranks, per part of the batch: the only normalisers there are. */
+/* Counts of one optimizer step over all ranks, per part of the batch: the only normalisers there
+ * are. */
 struct cn_counts {
     double tokens;     /* trained tokens */
     double sequences;  /* trained sequences with at least one trained token */
@@ -31,7 +33,8 @@ struct cn_reduce {
     /* Everybody's values end to end in global sequence order; `mine` is where this rank's begin. */
     enum cn_status (*gather)(void *self, const double *values, size_t n, struct cn_arena *arena,
                              const double **all, size_t *n_all, size_t *mine);
-    /* Marks the `k` largest of all ranks' values: chosen (n) is set to 0 or 1.  Ties go to the earlier token. */
+    /* Marks the `k` largest of all ranks' values: chosen (n) is set to 0 or 1.  Ties go to the
+     * earlier token. */
     enum cn_status (*select_largest)(void *self, const double *values, size_t n, size_t k,
                                      struct cn_arena *scratch, uint8_t *chosen);
 };
@@ -41,8 +44,8 @@ extern const struct cn_reduce cn_reduce_alone;
 
 /* What the trainer hands to every plug-in call. */
 struct cn_context {
-    const void *settings;           /* the plug-in's own struct, parsed from its option table */
-    void *state;                    /* its own plain bytes, zeroed at start, checkpointed; NULL if state_size is 0 */
+    const void *settings; /* the plug-in's own struct, parsed from its option table */
+    void *state; /* its own plain bytes, zeroed at start, checkpointed; NULL if state_size is 0 */
     struct cn_arena *scratch;       /* emptied after the call */
     struct cn_rng_key rng;          /* (seed, step, SELECTION) */
     uint64_t step, update;          /* rollout step; which optimizer step within it */
@@ -85,37 +88,41 @@ struct cn_forks {
 
 /* Merged numbers of a finished optimizer step. */
 struct cn_step_summary {
-    double reward, entropy, approx_kl, kl_ref, length, grad_norm; /* means over trained tokens or sequences */
+    double reward, entropy, approx_kl, kl_ref, length,
+        grad_norm; /* means over trained tokens or sequences */
     const struct cn_metrics *metrics;
 };
 
 /* Ways to act; any may be NULL. */
 struct cn_hooks {
-    /* Ask for sequences.  Called at the start of each round with what exists so far; no request from anybody ends the
-     * rounds.  SAMPLE and REWARD columns of `so_far` are written; it may set `drop`.  Logically collective. */
+    /* Ask for sequences.  Called at the start of each round with what exists so far; no request
+     * from anybody ends the rounds.  SAMPLE and REWARD columns of `so_far` are written; it may set
+     * `drop`.  Logically collective. */
     enum cn_status (*plan)(const struct cn_context *context, uint32_t round,
                            struct cn_batch *so_far, struct cn_requests *out);
-    /* While sampling: fork this sequence here?  Deterministic in what it is given.  Not collective. */
+    /* While sampling: fork this sequence here?  Deterministic in what it is given.  Not collective.
+     */
     enum cn_status (*branch)(const struct cn_context *context, const struct cn_sampling *now,
                              struct cn_forks *out);
     /* Within the ADVANTAGE stage, after the estimator.  Logically collective. */
     enum cn_status (*shape)(const struct cn_context *context, struct cn_batch *batch);
-    /* Once per optimizer step over `span`, with live values of the whole span if `needs_live` asked for them: fills
-     * weight, touched, constants.  For the first update of a rollout these are the scored columns.  Logically
-     * collective. */
+    /* Once per optimizer step over `span`, with live values of the whole span if `needs_live` asked
+     * for them: fills weight, touched, constants.  For the first update of a rollout these are the
+     * scored columns.  Logically collective. */
     enum cn_status (*prepare)(const struct cn_context *context, struct cn_batch *batch,
                               struct cn_span span, const struct cn_live *live);
     /* Per atom, after the surrogate: add to or scale the gradient.  Not collective. */
     enum cn_status (*loss)(const struct cn_context *context, const struct cn_batch *batch,
                            struct cn_span atom, const struct cn_live *live,
                            struct cn_token_grad *grad);
-    /* After the optimizer step, with merged numbers: change state (coefficients, temperatures, horizons). */
+    /* After the optimizer step, with merged numbers: change state (coefficients, temperatures,
+     * horizons). */
     enum cn_status (*adapt)(const struct cn_context *context,
                             const struct cn_step_summary *summary);
 };
 
-/* The head of every axis entry and entropy method.  needs: columns that must be scored for it.  needs_live: channels
- * that `prepare` or `loss` read. */
+/* The head of every axis entry and entropy method.  needs: columns that must be scored for it.
+ * needs_live: channels that `prepare` or `loss` read. */
 #define CN_PLUGIN_FIELDS                                                                           \
     const char *name, *summary, *reference;                                                        \
     cn_columns needs;                                                                              \

@@ -1,4 +1,5 @@
-/* Rewards: from finished episodes to scores and verdicts.  A verdict is never collapsed into a number. */
+/* Rewards: from finished episodes to scores and verdicts.  A verdict is never collapsed into a
+ * number. */
 #ifndef CARNOT_REWARD_H
 #define CARNOT_REWARD_H
 
@@ -12,9 +13,9 @@ extern "C" {
 
 /* A finished episode; everything is borrowed for the call. */
 struct cn_episode {
-    struct cn_messages prompt;   /* empty if the prompt was ready-made text */
-    struct cn_text prompt_text;  /* the rendered prompt */
-    struct cn_text response;     /* all that the policy said, end-of-turn tokens left out; any bytes */
+    struct cn_messages prompt;  /* empty if the prompt was ready-made text */
+    struct cn_text prompt_text; /* the rendered prompt */
+    struct cn_text response; /* all that the policy said, end-of-turn tokens left out; any bytes */
     struct cn_text ground_truth; /* empty if there is none */
     struct cn_text row;          /* raw JSON of the data row; may be empty */
     size_t response_tokens, max_tokens;
@@ -31,10 +32,11 @@ struct cn_named {
 enum { CN_OUTCOME_METRICS_MAX = 4 };
 
 struct cn_outcome {
-    double score;           /* meaningless unless has_score */
-    bool has_score;         /* false: infrastructure or bad gold; the sequence is masked, not scored 0 */
+    double score;   /* meaningless unless has_score */
+    bool has_score; /* false: infrastructure or bad gold; the sequence is masked, not scored 0 */
     enum cn_verdict verdict;
-    struct cn_text extracted; /* the answer found: part of the response, or text in the arena; may be empty */
+    struct cn_text
+        extracted; /* the answer found: part of the response, or text in the arena; may be empty */
     struct cn_named metric[CN_OUTCOME_METRICS_MAX];
     size_t n_metrics;
 };

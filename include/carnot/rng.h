@@ -1,8 +1,9 @@
 /* Counter-based randomness: Philox4x32-10.
  * Salmon et al. 2011, "Parallel Random Numbers: As Easy as 1, 2, 3".
  *
- * A number depends on (seed, step, purpose, prompt, sample, position, index) and on nothing else: not on the
- * number of ranks, the order of slots or what was drawn before.  Any of them can be made again at any time. */
+ * A number depends on (seed, step, purpose, prompt, sample, position, index) and on nothing else:
+ * not on the number of ranks, the order of slots or what was drawn before.  Any of them can be made
+ * again at any time. */
 #ifndef CARNOT_RNG_H
 #define CARNOT_RNG_H
 
@@ -12,7 +13,8 @@
 extern "C" {
 #endif
 
-/* What a stream is for; a new purpose is a new line at the end, so that old streams keep their numbers. */
+/* What a stream is for; a new purpose is a new line at the end, so that old streams keep their
+ * numbers. */
 #define CN_RNG_PURPOSES(X)                                                                         \
     X(SAMPLING)  /* Gumbel noise of a sampled token */                                             \
     X(INIT)      /* random weights */                                                              \
@@ -52,11 +54,12 @@ void cn_rng_open(struct cn_rng *rng, struct cn_rng_key key, uint64_t prompt, uin
                  uint32_t position);
 
 uint32_t cn_rng_u32(struct cn_rng *rng);
-double cn_rng_uniform(struct cn_rng *rng);                /* in (0, 1), 24 bits: (x + 1/2) / 2^24 */
+double cn_rng_uniform(struct cn_rng *rng); /* in (0, 1), 24 bits: (x + 1/2) / 2^24 */
 uint32_t cn_rng_below(struct cn_rng *rng, uint32_t limit); /* unbiased, 0 <= result < limit */
-double cn_rng_normal(struct cn_rng *rng);                 /* mean 0, variance 1 (Box-Muller) */
+double cn_rng_normal(struct cn_rng *rng);                  /* mean 0, variance 1 (Box-Muller) */
 
-/* Place of `index` in a keyed permutation of 0..n-1 (a Feistel walk): no table, any rank can compute its share. */
+/* Place of `index` in a keyed permutation of 0..n-1 (a Feistel walk): no table, any rank can
+ * compute its share. */
 uint64_t cn_rng_permute(struct cn_rng_key key, uint64_t index, uint64_t n);
 
 #ifdef __cplusplus

@@ -1,7 +1,8 @@
 /* Status codes and the one message that explains the first failure.
  *
- * A function that can fail returns `enum cn_status`; its results go out through pointers, untouched on failure.
- * Where the fault is known it calls `cn_fail`; on the way up everybody uses CN_TRY.  The first error wins. */
+ * A function that can fail returns `enum cn_status`; its results go out through pointers, untouched
+ * on failure. Where the fault is known it calls `cn_fail`; on the way up everybody uses CN_TRY. The
+ * first error wins. */
 #ifndef CARNOT_STATUS_H
 #define CARNOT_STATUS_H
 
@@ -49,7 +50,8 @@ enum cn_status cn_fail(enum cn_status code, const char *format, ...) CN_PRINTF(2
 /* Puts "prefix: " before the recorded message (file, section ...) and returns `code` unchanged. */
 enum cn_status cn_fail_context(enum cn_status code, const char *format, ...) CN_PRINTF(2, 3);
 
-/* The recorded message of this thread, "" if none; lives until the next cn_fail or cn_fail_clear. */
+/* The recorded message of this thread, "" if none; lives until the next cn_fail or cn_fail_clear.
+ */
 const char *cn_fail_message(void);
 
 /* Forgets the message: the caller has dealt with the failure (a bad row of a filter, say). */
@@ -63,16 +65,14 @@ int cn_status_exit_code(enum cn_status code);
 #define CN_TRY(call)                                                                               \
     do {                                                                                           \
         enum cn_status cn_try_status_ = (call);                                                    \
-        if (cn_try_status_ != CN_OK)                                                               \
-            return cn_try_status_;                                                                 \
+        if (cn_try_status_ != CN_OK) return cn_try_status_;                                        \
     } while (0)
 
 /* Sets the local `status` and goes to `label` if the call fails. */
 #define CN_TRY_GOTO(call, label)                                                                   \
     do {                                                                                           \
         status = (call);                                                                           \
-        if (status != CN_OK)                                                                       \
-            goto label;                                                                            \
+        if (status != CN_OK) goto label;                                                           \
     } while (0)
 
 /* A broken invariant of ours, checked in release builds too. */

@@ -14,7 +14,8 @@ struct cn_text {
     size_t length;
 };
 
-/* Growable bytes, always zero-terminated once non-empty.  Zero-initialise; free with cn_str_free. */
+/* Growable bytes, always zero-terminated once non-empty.  Zero-initialise; free with cn_str_free.
+ */
 struct cn_str {
     char *data;
     size_t length, capacity;
@@ -33,11 +34,13 @@ enum cn_status cn_str_reserve(struct cn_str *str, size_t capacity);
 void cn_str_clear(struct cn_str *str); /* length 0, memory kept */
 void cn_str_free(struct cn_str *str);
 
-/* Reads a whole file.  Fails: CN_ERR_IO naming the path, CN_ERR_DATA if it is larger than `limit` bytes. */
+/* Reads a whole file.  Fails: CN_ERR_IO naming the path, CN_ERR_DATA if it is larger than `limit`
+ * bytes. */
 enum cn_status cn_file_read(const char *path, size_t limit, struct cn_str *out);
 
-/* Replaces `path` by `data` so that a kill leaves the old or the new content: temporary name, fsync, rename,
- * fsync of the folder.  Fails: CN_ERR_IO naming path and reason (a full disk included). */
+/* Replaces `path` by `data` so that a kill leaves the old or the new content: temporary name,
+ * fsync, rename, fsync of the folder.  Fails: CN_ERR_IO naming path and reason (a full disk
+ * included). */
 enum cn_status cn_file_replace(const char *path, const char *data, size_t length);
 
 /* Creates the folder and its parents; an existing folder is fine.  Fails: CN_ERR_IO. */

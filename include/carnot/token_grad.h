@@ -2,7 +2,8 @@
  *
  * If the loss depends on the weights only through these, the chain rule gives
  *     dL/dtheta = sum over t and channels of d_channel[t] * d channel[t] / dtheta,
- * so the model back-propagates that weighted sum.  C never sees a graph, C++ never sees an algorithm. */
+ * so the model back-propagates that weighted sum.  C never sees a graph, C++ never sees an
+ * algorithm. */
 #ifndef CARNOT_TOKEN_GRAD_H
 #define CARNOT_TOKEN_GRAD_H
 
@@ -30,15 +31,17 @@ enum cn_channel {
 
 extern const char *const cn_channel_name[CN_CHANNEL_COUNT];
 
-/* Arrays over the tokens of the WHOLE batch (T), so that one index serves every stage; an atom fills its own part.
- * NULL if nobody needs the channel.  Entries of tokens that have no predecessor are 0. */
+/* Arrays over the tokens of the WHOLE batch (T), so that one index serves every stage; an atom
+ * fills its own part. NULL if nobody needs the channel.  Entries of tokens that have no predecessor
+ * are 0. */
 struct cn_live {
 #define X(name, text) const double *name;
     CN_LIVE(X)
 #undef X
 };
 
-/* dL/dchannel per token, same indexing; NULL where the live channel is.  `loss` is the sum of what was added. */
+/* dL/dchannel per token, same indexing; NULL where the live channel is.  `loss` is the sum of what
+ * was added. */
 struct cn_token_grad {
     double loss;
 #define X(name, text) double *d_##name;

@@ -30,37 +30,41 @@ void cn_ids_free(struct cn_ids *ids);
 
 struct cn_tokenizer;
 
-/* Opens tokenizer.json (and tokenizer_config.json, generation_config.json, config.json where present) of a folder.
- * template_name: "auto" detects from the folder; else "chatml", "qwen2", "qwen3", "llama3", "smollm2", "plain".
- * Fails: CN_ERR_DATA naming file and key for anything that is not byte-level BPE or cannot be reproduced exactly. */
+/* Opens tokenizer.json (and tokenizer_config.json, generation_config.json, config.json where
+ * present) of a folder. template_name: "auto" detects from the folder; else "chatml", "qwen2",
+ * "qwen3", "llama3", "smollm2", "plain". Fails: CN_ERR_DATA naming file and key for anything that
+ * is not byte-level BPE or cannot be reproduced exactly. */
 enum cn_status cn_tokenizer_open(const char *folder, const char *template_name,
                                  struct cn_tokenizer **out);
 
-/* The built-in tokenizer of models trained from a random start: one token per byte (id = byte), then <|pad|> 256, <|bos|>
- * 257, <|eos|> 258; 259 of `vocab_size` >= 259 ids are used; template "plain". */
+/* The built-in tokenizer of models trained from a random start: one token per byte (id = byte),
+ * then <|pad|> 256, <|bos|> 257, <|eos|> 258; 259 of `vocab_size` >= 259 ids are used; template
+ * "plain". */
 enum cn_status cn_tokenizer_open_bytes(struct cn_tokenizer **out);
 void cn_tokenizer_close(struct cn_tokenizer *take_tokenizer);
 
-/* Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json so that transformers loads the same thing:
- * copies of the opened files, or those of the built-in one. */
+/* Writes tokenizer.json, tokenizer_config.json and special_tokens_map.json so that transformers
+ * loads the same thing: copies of the opened files, or those of the built-in one. */
 enum cn_status cn_tokenizer_save(const struct cn_tokenizer *tokenizer, const char *folder);
 
-size_t cn_tokenizer_size(const struct cn_tokenizer *tokenizer); /* largest id + 1, added tokens included */
+size_t
+cn_tokenizer_size(const struct cn_tokenizer *tokenizer); /* largest id + 1, added tokens included */
 const char *cn_tokenizer_template(const struct cn_tokenizer *tokenizer);
 
-/* Ids that end an answer (eos of tokenizer and generation config, and the template's end of turn), ascending; lives as
- * long as the tokenizer. */
+/* Ids that end an answer (eos of tokenizer and generation config, and the template's end of turn),
+ * ascending; lives as long as the tokenizer. */
 const int32_t *cn_tokenizer_stops(const struct cn_tokenizer *tokenizer, size_t *count);
 int32_t cn_tokenizer_pad(const struct cn_tokenizer *tokenizer); /* -1: none */
 bool cn_tokenizer_is_special(const struct cn_tokenizer *tokenizer, int32_t id);
 
-/* Appends the ids of `text`; no BOS or EOS is added.  parse_special: added tokens in the text are recognised, as Hugging
- * Face does; otherwise their text is plain text.  Bytes that are not UTF-8 are replaced by U+FFFD. */
+/* Appends the ids of `text`; no BOS or EOS is added.  parse_special: added tokens in the text are
+ * recognised, as Hugging Face does; otherwise their text is plain text.  Bytes that are not UTF-8
+ * are replaced by U+FFFD. */
 enum cn_status cn_tokenizer_encode(struct cn_tokenizer *tokenizer, struct cn_text text,
                                    bool parse_special, struct cn_ids *out);
 
-/* Appends the exact bytes of `ids`; special tokens are written as their text, or left out if skip_special.
- * Fails: CN_ERR_DATA for an id outside the vocabulary. */
+/* Appends the exact bytes of `ids`; special tokens are written as their text, or left out if
+ * skip_special. Fails: CN_ERR_DATA for an id outside the vocabulary. */
 enum cn_status cn_tokenizer_decode(const struct cn_tokenizer *tokenizer, const int32_t *ids,
                                    size_t count, bool skip_special, struct cn_str *out);
 
@@ -70,13 +74,15 @@ enum cn_status cn_tokenizer_render(const struct cn_tokenizer *tokenizer,
                                    struct cn_messages messages, bool add_generation_prompt,
                                    struct cn_str *out);
 
-/* Renders and encodes: the template's own markers are special tokens, message content is encoded as plain text unless
- * `trust_content` (equal to Hugging Face's apply_chat_template(tokenize=True) only then). */
+/* Renders and encodes: the template's own markers are special tokens, message content is encoded as
+ * plain text unless `trust_content` (equal to Hugging Face's apply_chat_template(tokenize=True)
+ * only then). */
 enum cn_status cn_tokenizer_chat(struct cn_tokenizer *tokenizer, struct cn_messages messages,
                                  bool add_generation_prompt, bool trust_content,
                                  struct cn_ids *out);
 
-/* Length of the longest prefix of `text` that ends at a whole UTF-8 character: what may be streamed. */
+/* Length of the longest prefix of `text` that ends at a whole UTF-8 character: what may be
+ * streamed. */
 size_t cn_utf8_complete(struct cn_text text);
 bool cn_utf8_valid(struct cn_text text);
 

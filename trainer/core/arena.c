@@ -11,7 +11,8 @@ struct cn_arena_block {
     size_t size, used; /* of the bytes behind this header */
 };
 
-static const size_t header = (sizeof(struct cn_arena_block) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
+static const size_t header =
+    (sizeof(struct cn_arena_block) + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
 
 void cn_arena_init(struct cn_arena *arena)
 {
@@ -29,7 +30,8 @@ void cn_arena_free(struct cn_arena *arena)
 
 void cn_arena_reset(struct cn_arena *arena)
 {
-    for (struct cn_arena_block *b = arena->first; b; b = b->next) b->used = 0;
+    for (struct cn_arena_block *b = arena->first; b; b = b->next)
+        b->used = 0;
     arena->current = arena->first;
     arena->used = 0;
 }
@@ -46,8 +48,10 @@ static enum cn_status make_room(struct cn_arena *arena, size_t size)
     if (!*link) {
         size_t grown = arena->current ? 2 * arena->current->size : BLOCK_MIN;
         size_t bytes = size > grown ? size : grown;
-        struct cn_arena_block *block = aligned_alloc(ALIGNMENT, header + (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
-        if (!block) return cn_fail(CN_ERR_MEMORY, "out of memory: an arena needs %zu more bytes", bytes);
+        struct cn_arena_block *block =
+            aligned_alloc(ALIGNMENT, header + (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT);
+        if (!block)
+            return cn_fail(CN_ERR_MEMORY, "out of memory: an arena needs %zu more bytes", bytes);
         block->next = NULL;
         block->size = bytes;
         block->used = 0;
@@ -61,7 +65,8 @@ enum cn_status cn_arena_alloc(struct cn_arena *arena, size_t count, size_t size,
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 4)
-        return cn_fail(CN_ERR_MEMORY, "out of memory: %zu elements of %zu bytes asked for", count, size);
+        return cn_fail(CN_ERR_MEMORY, "out of memory: %zu elements of %zu bytes asked for", count,
+                       size);
     bytes = (bytes + ALIGNMENT - 1) / ALIGNMENT * ALIGNMENT;
     if (!bytes) bytes = ALIGNMENT;
     if (!arena->current || arena->current->size - arena->current->used < bytes)
@@ -94,7 +99,8 @@ struct cn_arena_mark cn_arena_mark(const struct cn_arena *arena)
 void cn_arena_release(struct cn_arena *arena, struct cn_arena_mark mark)
 {
     struct cn_arena_block *from = mark.block ? mark.block->next : arena->first;
-    for (struct cn_arena_block *b = from; b; b = b->next) b->used = 0;
+    for (struct cn_arena_block *b = from; b; b = b->next)
+        b->used = 0;
     if (mark.block) mark.block->used = mark.block_used;
     arena->current = mark.block ? mark.block : arena->first;
     arena->used = mark.used;

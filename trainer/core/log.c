@@ -1,0 +1,91 @@
+/* The log of this process: one line at a time to standard error and to the run's file. */
+#include "carnot/log.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdio.h>
+#include <string.h>
+#include <time.h>
+#include <unistd.h>
+
+static struct {
+    pthread_mutex_t lock;
+    enum cn_log_level level;
+    int rank, size;
+    FILE *file;
+    bool bar; /* a status line stands on the terminal */
+} log_state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = CN_LOG_INFO, .size = 1};
+
+static const char *const level_names[] = {"error", "warning", "info", "debug"};
+
+void cn_log_level_set(enum cn_log_level most_verbose)
+{
+    log_state.level = most_verbose;
+}
+
+void cn_log_rank_set(int rank, int size)
+{
+    log_state.rank = rank;
+    log_state.size = size;
+}
+
+enum cn_status cn_log_file(const char *path)
+{
+    FILE *file = path ? fopen(path, "a") : NULL;
+    if (path && !file) return cn_fail(CN_ERR_IO, "cannot open log %s: %s", path, strerror(errno));
+    pthread_mutex_lock(&log_state.lock);
+    if (log_state.file) fclose(log_state.file);
+    log_state.file = file;
+    pthread_mutex_unlock(&log_state.lock);
+    return CN_OK;
+}
+
+static void erase_bar(void)
+{
+    if (log_state.bar) fputs("\r\033[K", stderr);
+    log_state.bar = false;
+}
+
+static void write_file(enum cn_log_level level, const char *line)
+{
+    char stamp[32];
+    struct tm parts;
+    time_t now = time(NULL);
+    gmtime_r(&now, &parts);
+    strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &parts);
+    fprintf(log_state.file, "%s %s %s\n", stamp, level_names[level], line);
+    fflush(log_state.file);
+}
+
+void cn_log_write(enum cn_log_level level, const char *format, ...)
+{
+    if (level > log_state.level) return;
+    char line[8192];
+    va_list arguments;
+    va_start(arguments, format);
+    vsnprintf(line, sizeof line, format, arguments);
+    va_end(arguments);
+    pthread_mutex_lock(&log_state.lock);
+    if (level <= CN_LOG_WARN || log_state.rank == 0) {
+        erase_bar();
+        if (log_state.size > 1 && level != CN_LOG_INFO)
+            fprintf(stderr, "[rank %d] ", log_state.rank);
+        if (level != CN_LOG_INFO) fprintf(stderr, "%s: ", level_names[level]);
+        fprintf(stderr, "%s\n", line);
+    }
+    if (log_state.file) write_file(level, line);
+    pthread_mutex_unlock(&log_state.lock);
+}
+
+void cn_log_status_line(const char *text)
+{
+    if (!isatty(STDERR_FILENO)) return;
+    pthread_mutex_lock(&log_state.lock);
+    erase_bar();
+    if (text) {
+        fputs(text, stderr);
+        log_state.bar = true;
+    }
+    fflush(stderr);
+    pthread_mutex_unlock(&log_state.lock);
+}
