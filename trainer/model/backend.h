@@ -1,0 +1,102 @@
+/* What stands behind carnot/model.h: a table of functions per back end, and one per kind of sampler.
+ *
+ *   model.c      struct cn_model = (backend, its state); picks the back end, forwards every call
+ *   sampler.c    struct cn_sampler = (sampler back end, its state); picks the engine, forwards every call
+ *   torch_*.cpp  cn_model_backend_torch, in the shared object libcarnot_torch.so (opened on first use)
+ *   model_table.c  cn_model_backend_table
+ *   decode/      cn_sampler_decode: the C decode engine over lent weights
+ *   sampler_plain.c  cn_sampler_plain: slots over a back end's `logits`; recomputes, slow, the reference */
+#ifndef CARNOT_MODEL_BACKEND_H
+#define CARNOT_MODEL_BACKEND_H
+
+#include "carnot/model.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct model_shape;
+
+/* Token ids of `n` sequences, end to end; start (n+1) cuts them.  Each has at least one token. */
+struct backend_rows {
+    const int32_t *ids;
+    const size_t *start;
+    size_t n;
+    bool all; /* logits of every position; false: of the last position of each sequence */
+};
+
+/* All required unless said otherwise; arguments, results and failures are those of the function of the same name in
+ * carnot/model.h.  `self` is what `open` returned. */
+struct cn_model_backend {
+    const char *name;
+    enum cn_status (*open)(const struct cn_model_settings *settings, void **self);
+    void (*close)(void *self);
+    const struct cn_model_info *(*info)(const void *self);
+
+    enum cn_status (*score)(void *self, int copy, const struct cn_atom *atom,
+                            const struct cn_live_out *out);
+    enum cn_status (*forward)(void *self, const struct cn_atom *atom,
+                              const struct cn_live_out *out);
+    enum cn_status (*backward)(void *self, const struct cn_token_grad *grad);
+    enum cn_status (*zero_gradients)(void *self);
+    enum cn_status (*gradients)(void *self, const struct cn_buffer **out, size_t *n);
+    enum cn_status (*weights)(void *self, const struct cn_buffer **out, size_t *n);
+    enum cn_status (*step)(void *self, const struct cn_step_options *options,
+                           struct cn_step_result *result);
+    enum cn_status (*freeze)(void *self, const char *path, int *copy);
+    enum cn_status (*save)(void *self, const char *folder, enum cn_dtype dtype);
+    enum cn_status (*state_save)(void *self, const char *path);
+    enum cn_status (*state_load)(void *self, const char *path);
+
+    /* Logits (positions x vocabulary) under the current weights, not divided by a temperature. */
+    enum cn_status (*logits)(void *self, const struct backend_rows *rows, float *out);
+
+    /* The weights in the dtype that computes (F32 or BF16), on the host, with Hugging Face's names and in the order of
+     * shape_tensors: what the decode engine packs.  Valid until the next step or state_load.  Optional. */
+    enum cn_status (*compute_weights)(void *self, const struct cn_buffer **out, size_t *n);
+    /* The shape of a transformer; NULL (or absent) for others.  Lives as long as the model. */
+    const struct model_shape *(*shape)(const void *self);
+};
+
+extern const struct cn_model_backend cn_model_backend_table;
+
+/* Symbol of the shared object: const struct cn_model_backend *cn_model_backend_torch. */
+#define CN_MODEL_BACKEND_TORCH_SYMBOL "cn_model_backend_torch"
+
+/* ---- samplers: struct cn_sampler forwards to one of these ----------------------------------------------------- */
+
+/* Arguments, results and failures as in carnot/model.h; `self` is what `open` returned. */
+struct cn_sampler_backend {
+    const char *name;
+    /* settings->threads is resolved (> 0); model lives longer than the sampler. */
+    enum cn_status (*open)(struct cn_model *model, const struct cn_sampler_settings *settings,
+                           void **self);
+    void (*close)(void *self);
+    enum cn_status (*refresh)(void *self);
+    enum cn_status (*slot_open)(void *self, const int32_t *ids, size_t n,
+                                const struct cn_draw *draw, size_t *slot);
+    enum cn_status (*slot_fork)(void *self, size_t from, const struct cn_draw *draw, size_t *slot);
+    enum cn_status (*slot_append)(void *self, size_t slot, const int32_t *ids, size_t n);
+    void (*slot_close)(void *self, size_t slot);
+    enum cn_status (*step)(void *self, const size_t *slots, size_t n, struct cn_drawn *out);
+    enum cn_status (*score)(void *self, const int32_t *ids, size_t n, double temperature,
+                            size_t top, double *logp, double *entropy, int32_t *top_ids,
+                            double *top_logp);
+};
+
+extern const struct cn_sampler_backend cn_sampler_decode; /* trainer/model/decode/ */
+extern const struct cn_sampler_backend cn_sampler_plain;  /* over model_logits, any back end */
+
+/* ---- what samplers may ask of a model -------------------------------------------------------------------------- */
+
+const struct model_shape *model_shape(const struct cn_model *model); /* NULL: not a transformer */
+int model_threads(const struct cn_model *model);                     /* resolved, > 0 */
+/* As the back end's functions of the same name.  Fails: CN_ERR_MODEL if the back end has none. */
+enum cn_status model_compute_weights(struct cn_model *model, const struct cn_buffer **out,
+                                     size_t *n);
+enum cn_status model_logits(struct cn_model *model, const struct backend_rows *rows, float *out);
+
+#ifdef __cplusplus
+}
+#endif
+#endif
