@@ -1,0 +1,161 @@
+/* The row loop of the filters. */
+#include "filter.h"
+
+#include "carnot/arena.h"
+#include "carnot/log.h"
+#include "carnot/tokenizer.h"
+
+#include <errno.h>
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+enum cn_status filter_begin(struct cn_str *out, const struct cn_json *row)
+{
+    CN_TRY(cn_str_add(out, "{"));
+    const struct cn_json *id = cn_json_get(row, "id");
+    if (!id) return CN_OK;
+    CN_TRY(filter_key(out, "id"));
+    return cn_json_print(id, false, out);
+}
+
+enum cn_status filter_key(struct cn_str *out, const char *key)
+{
+    bool first = out->length > 0 && out->data[out->length - 1] == '{';
+    return cn_str_format(out, "%s\"%s\": ", first ? "" : ", ", key);
+}
+
+enum cn_status filter_end(struct cn_str *out)
+{
+    return cn_str_add(out, "}\n");
+}
+
+enum cn_status filter_ints(struct cn_str *out, const int32_t *values, size_t count)
+{
+    CN_TRY(cn_str_add(out, "["));
+    for (size_t i = 0; i < count; i++)
+        CN_TRY(cn_str_format(out, "%s%d", i ? ", " : "", (int)values[i]));
+    return cn_str_add(out, "]");
+}
+
+enum cn_status filter_reals(struct cn_str *out, const double *values, size_t count, size_t nulls,
+                            int digits)
+{
+    CN_TRY(cn_str_add(out, "["));
+    for (size_t i = 0; i < count; i++) {
+        if (i) CN_TRY(cn_str_add(out, ", "));
+        CN_TRY(cn_json_real(out, i < nulls ? (double)NAN : values[i], digits));
+    }
+    return cn_str_add(out, "]");
+}
+
+enum cn_status filter_write(struct cn_text text)
+{
+    if (fwrite(text.data, 1, text.length, stdout) != text.length || fflush(stdout))
+        return cn_fail(CN_ERR_IO, "cannot write to standard output: %s", strerror(errno));
+    return CN_OK;
+}
+
+enum cn_status filter_read_ids(const struct cn_json *list, const char *key, struct cn_ids *out)
+{
+    if (cn_json_kind(list) != CN_JSON_LIST)
+        return cn_fail(CN_ERR_DATA, "\"%s\" must be a list of token ids", key);
+    size_t place = 0;
+    for (const struct cn_json *n = cn_json_first(list); n; n = cn_json_next(n), place++) {
+        double value = cn_json_number(n);
+        if (cn_json_kind(n) != CN_JSON_NUMBER || value != floor(value) || value < 0 ||
+            value > INT32_MAX)
+            return cn_fail(CN_ERR_DATA, "\"%s\"[%zu] is not a token id", key, place);
+        int32_t id = (int32_t)value;
+        CN_TRY(cn_ids_append(out, &id, 1));
+    }
+    return CN_OK;
+}
+
+enum cn_status filter_read_messages(const struct cn_json *list, struct cn_arena *arena,
+                                    struct cn_messages *out)
+{
+    size_t count = cn_json_count(list), i = 0;
+    if (cn_json_kind(list) != CN_JSON_LIST || count == 0)
+        return cn_fail(CN_ERR_DATA, "\"messages\" must be a list of at least one "
+                                    "{\"role\": ..., \"content\": ...}");
+    struct cn_message *item;
+    CN_TRY(CN_NEW(arena, count, &item));
+    for (const struct cn_json *n = cn_json_first(list); n; n = cn_json_next(n), i++) {
+        const struct cn_json *content = cn_json_get(n, "content");
+        if (cn_json_kind(content) != CN_JSON_TEXT ||
+            cn_json_kind(cn_json_get(n, "role")) != CN_JSON_TEXT)
+            return cn_fail(CN_ERR_DATA, "message %zu needs \"role\" and \"content\" as texts", i);
+        item[i].role = cn_json_text(cn_json_get(n, "role")).data;
+        item[i].content = cn_json_text(content);
+    }
+    *out = (struct cn_messages){item, count};
+    return CN_OK;
+}
+
+/* The line that stands for a row that failed; takes the message. */
+static enum cn_status write_error(struct cn_str *out, const struct cn_json *row,
+                                  enum cn_status failure)
+{
+    struct cn_str message = {0};
+    enum cn_status status = cn_str_add(&message, cn_fail_message());
+    cn_fail_clear();
+    cn_str_clear(out);
+    if (status == CN_OK) status = filter_begin(out, row);
+    if (status == CN_OK) status = filter_key(out, "error");
+    if (status == CN_OK)
+        status = cn_str_format(out, "{\"kind\": \"%s\", \"message\": ", cn_status_name(failure));
+    if (status == CN_OK) status = cn_json_quote(out, cn_str_text(&message));
+    if (status == CN_OK) status = cn_str_add(out, "}");
+    if (status == CN_OK) status = filter_end(out);
+    cn_str_free(&message);
+    return status;
+}
+
+static bool belongs_to_row(enum cn_status status)
+{
+    return status == CN_ERR_DATA || status == CN_ERR_MODEL || status == CN_ERR_CONFIG ||
+           status == CN_ERR_NUMERIC;
+}
+
+static enum cn_status one_line(const struct filter *filter, struct cn_text line, size_t number,
+                               struct cn_str *out, size_t *bad)
+{
+    char name[64];
+    struct cn_json *row = NULL;
+    snprintf(name, sizeof name, "line %zu", number);
+    cn_str_clear(out);
+    enum cn_status status = cn_json_parse(line, name, &row);
+    if (status == CN_OK && cn_json_kind(row) != CN_JSON_OBJECT)
+        status = cn_fail(CN_ERR_DATA, "line %zu is not a JSON object", number);
+    if (status == CN_OK) status = filter->row(filter->self, row, out);
+    if (belongs_to_row(status)) {
+        ++*bad;
+        status = write_error(out, row, status);
+    }
+    if (status == CN_OK) status = filter_write(cn_str_text(out));
+    cn_json_close(row);
+    return status;
+}
+
+enum cn_status filter_run(const struct filter *filter)
+{
+    struct cn_str out = {0};
+    char *line = NULL;
+    size_t capacity = 0, number = 0, bad = 0;
+    enum cn_status status = CN_OK;
+    for (ssize_t length; status == CN_OK && (length = getline(&line, &capacity, stdin)) >= 0;) {
+        number++;
+        while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
+            length--;
+        struct cn_text text = {line, (size_t)length};
+        if (length > 0) status = one_line(filter, text, number, &out, &bad);
+    }
+    free(line);
+    cn_str_free(&out);
+    CN_TRY(status);
+    if (bad)
+        return cn_fail(CN_ERR_DATA, "%zu of %zu rows are bad: see their \"error\"", bad, number);
+    return CN_OK;
+}
