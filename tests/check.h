@@ -96,14 +96,14 @@ static inline int check_main(int argc, char **argv)
     int passed = 0, failed = 0;
     for (struct check_test *t = check_tests; t; t = t->next) {
         if (argc > 1 && !strstr(t->name, argv[1])) continue;
-        int before = check_failures;
+        int before = check_failures, skips_before = check_skips;
         printf("%s\n", t->name);
         fflush(stdout);
         t->run();
-        if (check_failures == before)
-            passed++;
-        else
+        if (check_failures != before)
             failed++;
+        else if (check_skips == skips_before)
+            passed++;
     }
     printf("%d passed, %d failed, %d skipped\n", passed, failed, check_skips);
     return failed ? 1 : 0;
