@@ -57,11 +57,19 @@ enum cn_status cn_json_real_or(const struct cn_json *object, const char *key, do
                                double *out);
 bool cn_json_bool_or(const struct cn_json *object, const char *key, bool fallback);
 
-/* Building and changing trees (the configuration is merged this way). */
+/* Line of the parsed text where the value begins, from 1; 0 if it was not parsed. */
+size_t cn_json_line(const struct cn_json *node);
+
+/* Building and changing trees (the configuration is merged this way).  set replaces a member of
+ * that key, or appends. A value that is taken is freed when the call fails. */
 enum cn_status cn_json_new(enum cn_json_kind kind, struct cn_json **out);
+enum cn_status cn_json_new_bool(bool value, struct cn_json **out);
+enum cn_status cn_json_new_number(double value, struct cn_json **out);
+enum cn_status cn_json_new_text(struct cn_text text, struct cn_json **out);
 enum cn_status cn_json_copy(const struct cn_json *node, struct cn_json **out);
 enum cn_status cn_json_set(struct cn_json *object, const char *key, struct cn_json *take_value);
 enum cn_status cn_json_push(struct cn_json *list, struct cn_json *take_value);
+void cn_json_remove(struct cn_json *object, const char *key); /* nothing happens if it is absent */
 
 /* Prints a tree; `pretty` with two spaces a level.  Numbers round-trip (17 digits, shortest form).
  */
