@@ -1,0 +1,616 @@
+/* Rewards: a table of (known answer, reply, verdict) per policy, GSM8K's own answers, forms,
+ * lengths, hostile bytes. */
+#include "check.h"
+
+#include "carnot/reward.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* A reward with its settings, read from JSON as a configuration would. */
+struct bench {
+    const struct cn_reward *reward;
+    struct cn_arena arena;
+    void *settings;
+};
+
+static enum cn_status bench_open(struct bench *bench, const char *name, const char *json)
+{
+    cn_arena_init(&bench->arena);
+    bench->reward = cn_reward_find(name);
+    if (!bench->reward) return cn_fail(CN_ERR_CONFIG, "no reward %s", name);
+    CN_TRY(cn_arena_alloc(&bench->arena, bench->reward->settings_size, 1, &bench->settings));
+    struct cn_json *root = NULL;
+    CN_TRY(cn_json_parse(cn_text(json), "test", &root));
+    enum cn_status status = cn_option_read(bench->reward->options, root, "rewards.0", NULL,
+                                           &bench->arena, bench->settings);
+    cn_json_close(root);
+    return status;
+}
+
+static enum cn_status bench_score(struct bench *bench, const struct cn_episode *episode,
+                                  struct cn_outcome *out)
+{
+    return bench->reward->score(bench->settings, episode, 1, &bench->arena, out);
+}
+
+/* ---- the table
+ * --------------------------------------------------------------------------------------------------
+ */
+
+enum { AUTO, GSM8K, LAST, BOXED, WHOLE, TEXT, N_SETUPS };
+static const char *const setups[N_SETUPS] = {
+    [AUTO] = "{}",
+    [GSM8K] = "{\"policy\": \"gsm8k\"}",
+    [LAST] = "{\"policy\": \"last_number\"}",
+    [BOXED] = "{\"policy\": \"boxed\"}",
+    [WHOLE] = "{\"policy\": \"whole\"}",
+    [TEXT] = "{\"policy\": \"whole\", \"compare\": \"text\"}",
+};
+
+#define OK_ CN_VERDICT_CORRECT
+#define NO CN_VERDICT_WRONG
+#define NONE CN_VERDICT_NO_ANSWER
+#define ODD CN_VERDICT_UNPARSABLE
+#define BIG CN_VERDICT_TOO_LARGE
+#define BAD CN_VERDICT_BAD_GOLD
+
+static const struct row {
+    int setup;
+    const char *gold, *reply;
+    enum cn_verdict verdict;
+} rows[] = {
+    /* the line of GSM8K */
+    {GSM8K, "18", "She makes $18.\n#### 18", OK_},
+    {GSM8K, "18", "#### 18\n", OK_},
+    {GSM8K, "18", "####18", OK_},
+    {GSM8K, "18", "####    18   ", OK_},
+    {GSM8K, "18", "#### $18", OK_},
+    {GSM8K, "18", "#### 18 dollars", OK_},
+    {GSM8K, "18", "#### 18 dollars per day.", OK_},
+    {GSM8K, "18", "#### 18.", OK_},
+    {GSM8K, "18", "#### 18.0", OK_},
+    {GSM8K, "18", "#### 18.00", OK_},
+    {GSM8K, "18", "#### +18", OK_},
+    {GSM8K, "18", "#### 0018", OK_},
+    {GSM8K, "18", "#### **18**", OK_},
+    {GSM8K, "18", "#### \\boxed{18}", OK_},
+    {GSM8K, "18", "#### $18$", OK_},
+    {GSM8K, "18", "#### x = 18", OK_},
+    {GSM8K, "18", "#### 18%", OK_},
+    {GSM8K, "18", "#### 18\\%", OK_},
+    {GSM8K, "70000", "#### 70,000", OK_},
+    {GSM8K, "70,000", "#### 70000", OK_},
+    {GSM8K, "1234567", "#### 1,234,567", OK_},
+    {GSM8K, "1234567", "#### 1{,}234{,}567", OK_},
+    {GSM8K, "1234567", "#### 1\\,234\\,567", OK_},
+    {GSM8K, "1234567", "#### 1,\\!234,\\!567", OK_},
+    {GSM8K, "-5", "#### -5", OK_},
+    {GSM8K, "-5",
+     "#### \xe2\x88\x92"
+     "5",
+     OK_},
+    {GSM8K, "-5", "#### -$5", OK_},
+    {GSM8K, "-5", "#### $-5", OK_},
+    {GSM8K, "5",
+     "#### \xe2\x82\xac"
+     "5",
+     OK_},
+    {GSM8K, "18", "#### 18\n#### 18", OK_},
+    {GSM8K, "18", "#### 18\nLet us check: 9 * 2 = 18 and 5 are left.", OK_},
+    {GSM8K, "#### 18", "#### 18", OK_},
+    {GSM8K, "He earns 9*2=<<9*2=18>>18.\n#### 18", "#### 18", OK_},
+    {GSM8K, "18", "#### 17", NO},
+    {GSM8K, "18", "#### 181", NO},
+    {GSM8K, "18", "#### 1.8", NO},
+    {GSM8K, "18", "#### -18", NO},
+    {GSM8K, "18", "#### 18.01", NO},
+    {GSM8K, "18", "#### 18000", NO},
+    {GSM8K, "18", "#### 17\n#### 18", NO},
+    {GSM8K, "18", "#### 18\n#### 17", NO},
+    {GSM8K, "18", "#### 17\n#### 18\n#### 18", NO},
+    {GSM8K, "18", "#### 17 #### 18", NO},
+    {GSM8K, "18", "The answer is 18", NONE},
+    {GSM8K, "18", "", NONE},
+    {GSM8K, "18", "####", NONE},
+    {GSM8K, "18", "####\n18", NONE},
+    {GSM8K, "18", "### 18", NONE},
+    {GSM8K, "18", "\\boxed{18}", NONE},
+    {GSM8K, "18", "#### eighteen", ODD},
+    {GSM8K, "18", "#### 17 or 18", ODD},
+    {GSM8K, "18", "#### 18 or 17", ODD},
+    {GSM8K, "18", "#### 18, 17", ODD},
+    {GSM8K, "18", "#### 18 and 17", ODD},
+    {GSM8K, "18", "#### 17/18", ODD},
+    {GSM8K, "18", "#### 18-19", ODD},
+    {GSM8K, "18", "#### 18 thousand", ODD},
+    {GSM8K, "18", "#### 18x", ODD},
+    {GSM8K, "18", "#### 18^2", ODD},
+    {GSM8K, "18", "#### 18!", ODD},
+    {GSM8K, "18", "#### 1 8", ODD},
+    {GSM8K, "18", "#### 18 (or 17)", ODD},
+    {GSM8K, "apple", "#### apple", OK_},
+    {GSM8K, "", "#### 18", BAD},
+    {GSM8K, "   ", "#### 18", BAD},
+    /* the last number */
+    {LAST, "18", "18", OK_},
+    {LAST, "18", "She makes 9 * 2 = $18 every day.", OK_},
+    {LAST, "18", "She makes 9 * 2 = $<<9*2=18>>18 every day", OK_},
+    {LAST, "8", "3 + 5 = 8", OK_},
+    {LAST, "8", "3 + 5 is 8.", OK_},
+    {LAST, "8", "What is 3 + 5? 8", OK_},
+    {LAST, "8", "What is 3 + 5?\n8", OK_},
+    {LAST, "8", "3 + 5 = **8**", OK_},
+    {LAST, "8", "The answer is 8!", OK_},
+    {LAST, "8", "The answer is (8)", OK_},
+    {LAST, "8", "eight, that is 8 apples", OK_},
+    {LAST, "8", "8.0", OK_},
+    {LAST, "8", "8km", OK_},
+    {LAST, "25", "The area is 25 cm^2", OK_},
+    {LAST, "25", "The area is 25 cm^{2}.", OK_},
+    {LAST, "25", "about 25 m of H2O", OK_},
+    {LAST, "-4", "3 - 7 = -4", OK_},
+    {LAST, "-4", "The result is -4.", OK_},
+    {LAST, "1234.5", "It costs $1,234.50", OK_},
+    {LAST, ".5", "so p = .5", OK_},
+    {LAST, "0.5", "so p = .50", OK_},
+    {LAST, "100000", "1e5", OK_},
+    {LAST, "0.0012", "1.2e-3", OK_},
+    {LAST, "8", "8 8", OK_},
+    {LAST, "8", "8, that is 8.0", OK_},
+    {LAST, "0", "0", OK_},
+    {LAST, "0", "-0.000", OK_},
+    {LAST, "10", "5 of them, then 10", OK_},
+    {LAST, "7", "on the 2nd day she has 7 left for the 3rd", OK_},
+    {LAST, "4", "3 or 4", NO},
+    {LAST, "4", "3, 4", NO},
+    {LAST, "4", "1 2 3 4", NO},
+    {LAST, "4", "1\n2\n3\n4", NO},
+    {LAST, "4", "4 4 3 4", NO},
+    {LAST, "4", "It is 3 or 4.", NO},
+    {LAST, "4", "It is 3 and 4.", NO},
+    {LAST, "4", "either 3 or maybe 4", NO},
+    {LAST, "4", "3/4", NO},
+    {LAST, "4", "3? or 4?", NO},
+    {LAST, "4", "**3** or **4**", NO},
+    {LAST, "4", "3 \\text{ or } 4", NO},
+    {LAST, "2", "\\frac{1}{2}", NO},
+    {LAST, "5", "3 + 5", NO},
+    {LAST, "5", "8 - 5", NO},
+    {LAST, "5", "8-5", NO},
+    {LAST, "5", "3 \xc3\x97 5", NO},
+    {LAST, "2", "5^2", NO},
+    {LAST, "30", "12:30", NO},
+    {LAST, "3", "8 = 5 + 3", NO},
+    {LAST, "18", "17", NO},
+    {LAST, "18", "18, so 17 are left", NO},
+    {LAST, "2", "AZYUK2A", NONE},
+    {LAST, "2", "x_2", NONE},
+    {LAST, "2", "H2O", NONE},
+    {LAST, "3", "1.2.3", NONE},
+    {LAST, "2", "the 2nd", NONE},
+    {LAST, "5", "5k", NONE},
+    {LAST, "18", "", NONE},
+    {LAST, "18", "no idea", NONE},
+    {LAST, "apple", "18", BAD},
+    {LAST, "3 or 4", "4", BAD},
+    /* boxes */
+    {BOXED, "18", "So \\boxed{18}", OK_},
+    {BOXED, "18", "\\boxed{ 18 }.", OK_},
+    {BOXED, "18", "$\\boxed{18}$", OK_},
+    {BOXED, "18", "\\fbox{18}", OK_},
+    {BOXED, "18", "\\boxed {18}", OK_},
+    {BOXED, "18", "$\\boxed 18$", OK_},
+    {BOXED, "18", "\\boxed{\\boxed{18}}", OK_},
+    {BOXED, "18", "\\boxed{\\text{18}}", OK_},
+    {BOXED, "18", "\\boxed{18\\text{ cm}}", OK_},
+    {BOXED, "18", "\\boxed{18\\text{ cm}^2}", OK_},
+    {BOXED, "18", "\\boxed{18^\\circ}", OK_},
+    {BOXED, "18", "\\boxed{\\$18}", OK_},
+    {BOXED, "18", "\\boxed{x = 18}", OK_},
+    {BOXED, "18", "\\boxed{9 + 9 = 18}", OK_},
+    {BOXED, "18", "\\boxed{18} and again \\boxed{18.0}", OK_},
+    {BOXED, "18", "\\boxed{18} Check: 5", OK_},
+    {BOXED, "\\boxed{18}", "\\boxed{18}", OK_},
+    {BOXED, "\\frac{1}{2}", "\\boxed{\\frac{1}{2}}", OK_},
+    {BOXED, "x+1", "\\boxed{x+1}", OK_},
+    {BOXED, "Monday", "\\boxed{\\text{monday}}", OK_},
+    {BOXED, "\\{1\\}", "\\boxed{\\{1\\}}", OK_},
+    {BOXED, "18", "\\boxed{17}", NO},
+    {BOXED, "18", "\\boxed{17} \\boxed{18}", NO},
+    {BOXED, "18", "\\boxed{17}, wait, \\boxed{18}", NO},
+    {BOXED, "18", "\\boxed{18} \\boxed{17} \\boxed{18}", NO},
+    {BOXED, "Monday", "\\boxed{Monday} or \\boxed{Sunday}", NO},
+    {BOXED, "Monday", "\\boxed{Sunday}", NO},
+    {BOXED, "18", "\\boxed{17 or 18}", ODD},
+    {BOXED, "18", "\\boxed{17, 18}", ODD},
+    {BOXED, "18", "\\boxed{x = 17, x = 18}", ODD},
+    {BOXED, "18", "\\boxed{17 \\text{ or } x = 18}", ODD},
+    {BOXED, "18", "\\boxed{18\\pi}", ODD},
+    {BOXED, "18", "\\boxed{18 million}", ODD},
+    {BOXED, "18", "\\boxed{18n}", ODD},
+    {BOXED, "18", "\\boxed{\\frac{36}{2}}", ODD},
+    {BOXED, "18", "18", NONE},
+    {BOXED, "18", "#### 18", NONE},
+    {BOXED, "18", "\\boxed{18", NONE},
+    {BOXED, "18", "\\boxed{18} so \\boxed{1", NONE},
+    {BOXED, "18", "\\boxed{}", NONE},
+    {BOXED, "18", "\\boxed{   }", NONE},
+    {BOXED, "18", "\\boxed", NONE},
+    /* the whole reply */
+    {WHOLE, "18", "18", OK_},
+    {WHOLE, "18", " 18\n", OK_},
+    {WHOLE, "18", "18 apples.", OK_},
+    {WHOLE, "18", "$18", OK_},
+    {WHOLE, "Paris", "paris.", OK_},
+    {WHOLE, "New York", "new   york", OK_},
+    {WHOLE, "18", "19", NO},
+    {WHOLE, "Paris", "Paris or London", NO},
+    {WHOLE, "18", "The answer is 18", ODD},
+    {WHOLE, "18", "18 19", ODD},
+    {WHOLE, "18", "", NONE},
+    {WHOLE, "012356", "012356", OK_},
+    {WHOLE, "012356", "12356", NO},
+    {WHOLE, "012356", "0123567", NO},
+    {TEXT, "123456", "123456", OK_},
+    {TEXT, "123456", "123,456", NO},
+    {TEXT, "123456", "0123456", NO},
+    {TEXT, "123456", "123456.0", NO},
+    {TEXT, "123456", "1 23456", NO},
+    /* auto: box, else ####, else last number (number) or whole reply (text) */
+    {AUTO, "18", "first 17, then \\boxed{18}", OK_},
+    {AUTO, "18", "first 17, then\n#### 18\nDone in 3 steps", OK_},
+    {AUTO, "18", "so it is 18", OK_},
+    {AUTO, "18", "\\boxed{18}\n#### 18", OK_},
+    {AUTO, "18", "<think>17? 18?</think>18", OK_},
+    {AUTO, "18", "17</think>\nThe answer is 18.", OK_},
+    {AUTO, "Paris", "Paris", OK_},
+    {AUTO, "18", "\\boxed{17}\n#### 18", NO},
+    {AUTO, "18", "\\boxed{18}\n#### 17", NO},
+    {AUTO, "18", "\\boxed{17} 18", NO},
+    {AUTO, "18", "<think>18</think>17", NO},
+    {AUTO, "18", "<think>the answer is 18", NONE},
+    {AUTO, "18", "<think>\\boxed{18}</think>", NONE},
+    {AUTO, "18", "\\boxed{1", NONE},
+    {AUTO, "18", "\xff\xfe\x80", NONE},
+    {AUTO, "18", "\xff 18 \xfe", OK_},
+};
+
+enum { N_ROWS = sizeof rows / sizeof *rows };
+
+TEST(exact_answer_gives_the_verdict_of_every_row)
+{
+    struct bench bench[N_SETUPS];
+    for (int i = 0; i < N_SETUPS; i++)
+        CHECK_OK(bench_open(&bench[i], "exact_answer", setups[i]));
+    for (size_t i = 0; i < N_ROWS; i++) {
+        struct cn_episode episode = {.response = cn_text(rows[i].reply),
+                                     .ground_truth = cn_text(rows[i].gold),
+                                     .stop = CN_STOP_EOS};
+        struct cn_outcome out;
+        CHECK_OK(bench_score(&bench[rows[i].setup], &episode, &out));
+        if (out.verdict != rows[i].verdict)
+            CHECK_FAILED(
+                "row %zu (%s): gold \"%s\", reply \"%s\": %s, expected %s (found \"%.*s\")", i,
+                setups[rows[i].setup], rows[i].gold, rows[i].reply, cn_verdict_name(out.verdict),
+                cn_verdict_name(rows[i].verdict), (int)out.extracted.length, out.extracted.data);
+        CHECK(out.has_score == (rows[i].verdict != BAD));
+        if (out.has_score) CHECK_NEAR(out.score, rows[i].verdict == OK_ ? 1 : 0, 0);
+    }
+    CHECK(N_ROWS >= 150);
+    for (int i = 0; i < N_SETUPS; i++)
+        cn_arena_free(&bench[i].arena);
+}
+
+TEST(a_number_is_extracted_in_one_form)
+{
+    static const char *const forms[][2] = {
+        {"8", "8"},          {"8.0", "8"},      {"$1,234.50", "1234.5"},
+        {"-0.050", "-0.05"}, {"1e5", "100000"}, {"-0", "0"},
+        {"0", "0"},          {"+007", "7"}};
+    struct bench bench;
+    CHECK_OK(bench_open(&bench, "exact_answer", "{\"policy\": \"last_number\"}"));
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct cn_episode episode = {
+            .response = cn_text(forms[i][0]), .ground_truth = cn_text("1"), .stop = CN_STOP_EOS};
+        struct cn_outcome out;
+        CHECK_OK(bench_score(&bench, &episode, &out));
+        char text[64];
+        snprintf(text, sizeof text, "%.*s", (int)out.extracted.length, out.extracted.data);
+        CHECK_TEXT(text, forms[i][1]);
+    }
+    cn_arena_free(&bench.arena);
+}
+
+TEST(a_reply_that_was_cut_off_counts_only_with_a_complete_answer)
+{
+    struct bench score, wrong, mask;
+    CHECK_OK(bench_open(&score, "exact_answer", "{\"wrong\": -1}"));
+    CHECK_OK(bench_open(&wrong, "exact_answer", "{\"truncated\": \"wrong\"}"));
+    CHECK_OK(bench_open(&mask, "exact_answer", "{\"truncated\": \"mask\"}"));
+    struct cn_episode whole = {.response = cn_text("#### 18\nLet me"),
+                               .ground_truth = cn_text("18"),
+                               .stop = CN_STOP_LENGTH};
+    struct cn_episode cut = whole, none = whole;
+    cut.response = cn_text("the answer is 18");
+    none.response = cn_text("<think> it may be 18");
+    struct cn_outcome out;
+    CHECK_OK(bench_score(&score, &whole, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_CORRECT);
+    CHECK_OK(bench_score(&score, &cut, &out)); /* 18 may be the front of 180 */
+    CHECK_INT(out.verdict, CN_VERDICT_TRUNCATED);
+    CHECK(out.has_score);
+    CHECK_NEAR(out.score, -1, 0);
+    CHECK_OK(bench_score(&score, &none, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_TRUNCATED);
+    CHECK_OK(bench_score(&wrong, &whole, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_TRUNCATED);
+    CHECK(out.has_score && out.score == 0);
+    CHECK_OK(bench_score(&mask, &whole, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_TRUNCATED);
+    CHECK(!out.has_score);
+    cut.stop = CN_STOP_EOS;
+    CHECK_OK(bench_score(&mask, &cut, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_CORRECT);
+    cn_arena_free(&score.arena);
+    cn_arena_free(&wrong.arena);
+    cn_arena_free(&mask.arena);
+}
+
+TEST(a_number_of_a_thousand_digits_is_compared_and_a_longer_one_refused)
+{
+    struct bench bench;
+    CHECK_OK(bench_open(&bench, "exact_answer", "{}"));
+    char gold[1001], reply[1100];
+    memset(gold, '7', 1000);
+    gold[1000] = 0;
+    memcpy(reply, gold, sizeof gold);
+    struct cn_episode episode = {
+        .response = cn_text(reply), .ground_truth = cn_text(gold), .stop = CN_STOP_EOS};
+    struct cn_outcome out;
+    CHECK_OK(bench_score(&bench, &episode, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_CORRECT);
+    reply[999] = '8';
+    CHECK_OK(bench_score(&bench, &episode, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_WRONG);
+    memset(reply, '7', 1050);
+    reply[1050] = 0;
+    episode.response = cn_text(reply);
+    CHECK_OK(bench_score(&bench, &episode, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_TOO_LARGE);
+    episode.response = cn_text("1e999999999");
+    CHECK_OK(bench_score(&bench, &episode, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_TOO_LARGE);
+    episode.response = cn_text("1e-999999999");
+    CHECK_OK(bench_score(&bench, &episode, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_TOO_LARGE);
+    cn_arena_free(&bench.arena);
+}
+
+/* Pieces that force every branch of the readers, repeated to a megabyte: the work stays linear, so
+ * this ends at once. */
+TEST(hostile_replies_of_a_megabyte_are_scored)
+{
+    static const char *const pieces[] = {
+        "\\boxed{", "\\boxed{1}", "####",    "#### 1\n", "1,234,", "1.",   ".",
+        "-",        "$",          "{",       "}",        "1 or ",  "1e",   "=",
+        "**",       "\\text{",    "<think>", "</think>", "9",      "\xff", "1/",
+        "^2",       "1st ",       "a1",      "\\",       "0",      "1\\,", "\\boxed 1 "};
+    enum { SIZE = 1 << 20 };
+    char *reply = malloc(SIZE);
+    if (!reply) SKIP("no memory");
+    for (int setup = 0; setup < N_SETUPS; setup++) {
+        struct bench bench;
+        CHECK_OK(bench_open(&bench, "exact_answer", setups[setup]));
+        for (size_t p = 0; p < sizeof pieces / sizeof *pieces; p++) {
+            size_t n = strlen(pieces[p]);
+            for (size_t i = 0; i < SIZE; i++)
+                reply[i] = pieces[p][i % n];
+            struct cn_episode episode = {.response = {reply, SIZE},
+                                         .ground_truth = cn_text("123456789"),
+                                         .stop = CN_STOP_EOS};
+            struct cn_outcome out;
+            CHECK_OK(bench_score(&bench, &episode, &out));
+            CHECK(out.verdict != CN_VERDICT_CORRECT && out.verdict != CN_VERDICT_BAD_GOLD);
+        }
+        cn_arena_free(&bench.arena);
+    }
+    free(reply);
+}
+
+/* A reply of random bytes from the alphabet of the readers; under the sanitizers this is a fuzz
+ * run. */
+TEST(random_replies_never_read_outside_the_text)
+{
+    static const char alphabet[] = "0123456789.,-+$%#{}\\=*/ \n^eboxedfrac\xe2\x88\x92";
+    struct bench bench[N_SETUPS];
+    for (int i = 0; i < N_SETUPS; i++)
+        CHECK_OK(bench_open(&bench[i], "exact_answer", setups[i]));
+    uint32_t state = 1;
+    for (int round = 0; round < 20000; round++) {
+        state = state * 1664525u + 1013904223u;
+        size_t length = (state >> 20) % 40;
+        char *exact = malloc(
+            length ? length : 1); /* exactly as long, so that a sanitizer sees one byte too far */
+        if (!exact) break;
+        for (size_t i = 0; i < length; i++) {
+            state = state * 1664525u + 1013904223u;
+            exact[i] = alphabet[(state >> 16) % (sizeof alphabet - 1)];
+        }
+        struct cn_episode reply = {
+            .response = {exact, length}, .ground_truth = cn_text("7"), .stop = CN_STOP_EOS};
+        struct cn_episode gold = {
+            .response = cn_text("7"), .ground_truth = {exact, length}, .stop = CN_STOP_EOS};
+        struct cn_outcome out;
+        CHECK_OK(bench_score(&bench[round % N_SETUPS], &reply, &out));
+        CHECK_OK(bench_score(&bench[round % N_SETUPS], &gold, &out));
+        free(exact);
+    }
+    for (int i = 0; i < N_SETUPS; i++)
+        cn_arena_free(&bench[i].arena);
+}
+
+/* ---- GSM8K
+ * ------------------------------------------------------------------------------------------------------
+ */
+
+/* Scores every row's own solution against the row; returns the number of rows, or 0 if the file is
+ * absent. */
+static size_t verify_file(struct bench *bench, const char *path, size_t *correct)
+{
+    FILE *file = fopen(path, "r");
+    if (!file) return 0;
+    char *line = NULL;
+    size_t capacity = 0, n = 0;
+    ssize_t length;
+    while ((length = getline(&line, &capacity, file)) > 0) {
+        struct cn_json *row = NULL;
+        if (cn_json_parse((struct cn_text){line, (size_t)length}, path, &row) != CN_OK) break;
+        struct cn_text answer = cn_json_text(cn_json_get(row, "answer"));
+        struct cn_episode episode = {
+            .response = answer, .ground_truth = answer, .stop = CN_STOP_EOS};
+        struct cn_outcome out;
+        if (bench_score(bench, &episode, &out) == CN_OK && out.verdict == CN_VERDICT_CORRECT)
+            ++*correct;
+        cn_json_close(row);
+        n++;
+    }
+    free(line);
+    fclose(file);
+    return n;
+}
+
+TEST(every_solution_of_gsm8k_verifies_against_itself)
+{
+    static const char *const policies[] = {"gsm8k", "auto", "last_number"};
+    static const struct {
+        const char *path;
+        size_t rows;
+    } files[] = {{CN_TEST_SOURCE "/../shared/data/gsm8k/train.jsonl", 7473},
+                 {CN_TEST_SOURCE "/../shared/data/gsm8k/test.jsonl", 1319}};
+    for (int f = 0; f < 2; f++) {
+        for (int p = 0; p < 3; p++) {
+            struct bench bench;
+            char json[64];
+            snprintf(json, sizeof json, "{\"policy\": \"%s\"}", policies[p]);
+            CHECK_OK(bench_open(&bench, "exact_answer", json));
+            size_t correct = 0, n = verify_file(&bench, files[f].path, &correct);
+            cn_arena_free(&bench.arena);
+            if (!n) SKIP("no GSM8K at %s", files[f].path);
+            CHECK_INT(n, files[f].rows);
+            CHECK_INT(correct, n);
+        }
+    }
+}
+
+/* ---- form and length
+ * -------------------------------------------------------------------------------------------- */
+
+TEST(format_pays_for_the_form_only)
+{
+    static const struct {
+        const char *json, *reply;
+        int score;
+    } forms[] = {
+        {"{}", "so \\boxed{7}", 1},
+        {"{}", "so 7", 0},
+        {"{}", "\\boxed{}", 0},
+        {"{}", "\\boxed{7", 0},
+        {"{}", "\\boxed{7} \\boxed{7}", 0},
+        {"{\"style\": \"gsm8k\"}", "3 + 4 = 7\n#### 7", 1},
+        {"{\"style\": \"gsm8k\"}", "#### 7\n", 1},
+        {"{\"style\": \"gsm8k\"}", "#### 7\nbye", 0},
+        {"{\"style\": \"gsm8k\"}", "see #### 7", 0},
+        {"{\"style\": \"gsm8k\"}", "#### seven", 0},
+        {"{\"style\": \"gsm8k\"}", "#### 6\n#### 7", 0},
+        {"{\"style\": \"gsm8k\"}", "7", 0},
+        {"{\"style\": \"think\"}", "<think>hm</think>7", 1},
+        {"{\"style\": \"think\"}", "<think></think>7", 1},
+        {"{\"style\": \"think\"}", "<think>hm</think>", 0},
+        {"{\"style\": \"think\"}", "<think>hm", 0},
+        {"{\"style\": \"think\"}", "so <think>hm</think>7", 0},
+        {"{\"style\": \"think\"}", "<think>a</think><think>b</think>7", 0},
+        {"{\"style\": \"tags\"}", "<think>a</think>\n<answer>7</answer>", 1},
+        {"{\"style\": \"tags\"}", "<answer>7</answer><think>a</think>", 0},
+        {"{\"style\": \"tags\"}", "<think>a<answer>7</answer></think>", 0},
+        {"{\"style\": \"tags\"}", "<think>a</think><answer> </answer>", 0},
+        {"{\"style\": \"tags\", \"tags\": [\"a\"]}", "<a>1</a><a>2</a>", 0},
+        {"{\"style\": \"tags\", \"tags\": [\"a\"]}", "<a>1</a>", 1},
+        {"{\"style\": \"text\", \"prefix\": \"Answer:\"}", "Answer: 7", 1},
+        {"{\"style\": \"text\", \"prefix\": \"Answer:\"}", "answer: 7", 0},
+        {"{\"style\": \"text\", \"prefix\": \"A\", \"suffix\": \".\"}", "A 7.\n", 1},
+        {"{\"style\": \"text\", \"prefix\": \"A\", \"suffix\": \".\"}", "A 7", 0},
+        {"{\"style\": \"text\", \"prefix\": \"ab\", \"suffix\": \"ba\"}", "aba", 0},
+        {"{\"style\": \"text\", \"prefix\": \"ab\"}", "", 0},
+    };
+    for (size_t i = 0; i < sizeof forms / sizeof *forms; i++) {
+        struct bench bench;
+        CHECK_OK(bench_open(&bench, "format", forms[i].json));
+        struct cn_episode episode = {.response = cn_text(forms[i].reply)};
+        struct cn_outcome out;
+        CHECK_OK(bench_score(&bench, &episode, &out));
+        if (out.score != forms[i].score)
+            CHECK_FAILED("%s on \"%s\": %g", forms[i].json, forms[i].reply, out.score);
+        cn_arena_free(&bench.arena);
+    }
+}
+
+TEST(length_follows_its_formulas)
+{
+    static const struct {
+        const char *json;
+        size_t tokens, max_tokens;
+        double score;
+    } cases[] = {
+        {"{}", 0, 10, 0},
+        {"{}", 1, 10, 1},
+        {"{}", 10, 10, 1},
+        {"{\"maximum\": 5}", 6, 10, 0},
+        {"{\"minimum\": 3}", 2, 10, 0},
+        {"{\"form\": \"target\", \"target\": 10}", 10, 100, 1},
+        {"{\"form\": \"target\", \"target\": 10}", 5, 100, 0.5},
+        {"{\"form\": \"target\", \"target\": 10}", 15, 100, 0.5},
+        {"{\"form\": \"target\", \"target\": 10}", 90, 100, 0},
+        {"{\"form\": \"overlong\", \"maximum\": 100, \"buffer\": 20}", 80, 200, 0},
+        {"{\"form\": \"overlong\", \"maximum\": 100, \"buffer\": 20}", 90, 200, -0.5},
+        {"{\"form\": \"overlong\", \"maximum\": 100, \"buffer\": 20}", 100, 200, -1},
+        {"{\"form\": \"overlong\", \"maximum\": 100, \"buffer\": 20}", 150, 200, -1},
+        {"{\"form\": \"overlong\", \"buffer\": 20}", 95, 100, -0.75},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bench bench;
+        CHECK_OK(bench_open(&bench, "length", cases[i].json));
+        struct cn_episode episode = {.response_tokens = cases[i].tokens,
+                                     .max_tokens = cases[i].max_tokens};
+        struct cn_outcome out;
+        CHECK_OK(bench_score(&bench, &episode, &out));
+        CHECK_NEAR(out.score, cases[i].score, 1e-12);
+        cn_arena_free(&bench.arena);
+    }
+    struct bench bench;
+    CHECK_OK(bench_open(&bench, "length", "{\"minimum\": 9, \"maximum\": 3}"));
+    struct cn_episode episode = {.response_tokens = 1};
+    struct cn_outcome out;
+    CHECK_FAILS(bench_score(&bench, &episode, &out), CN_ERR_CONFIG, "minimum 9 is above maximum 3");
+    cn_arena_free(&bench.arena);
+}
+
+TEST(every_reward_can_be_found_and_reads_its_defaults)
+{
+    for (size_t i = 0; cn_rewards[i]; i++) {
+        struct bench bench;
+        CHECK_OK(bench_open(&bench, cn_rewards[i]->name, "{}"));
+        CHECK(bench.reward == cn_rewards[i]);
+        CHECK(cn_rewards[i]->summary && cn_rewards[i]->reference && cn_rewards[i]->score);
+        struct cn_episode empty = {.stop = CN_STOP_EOS};
+        struct cn_outcome out;
+        CHECK_OK(bench_score(&bench, &empty, &out));
+        cn_arena_free(&bench.arena);
+    }
+    CHECK(cn_reward_find("nothing") == NULL);
+}
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv);
+}
