@@ -1,11 +1,12 @@
-/* What stands behind carnot/model.h: a table of functions per back end, and one per kind of sampler.
+/* What stands behind carnot/model.h: a table of functions per back end, and one per kind of
+ * sampler.
  *
  *   model.c      struct cn_model = (backend, its state); picks the back end, forwards every call
- *   sampler.c    struct cn_sampler = (sampler back end, its state); picks the engine, forwards every call
- *   torch_*.cpp  cn_model_backend_torch, in the shared object libcarnot_torch.so (opened on first use)
- *   model_table.c  cn_model_backend_table
- *   decode/      cn_sampler_decode: the C decode engine over lent weights
- *   sampler_plain.c  cn_sampler_plain: slots over a back end's `logits`; recomputes, slow, the reference */
+ *   sampler.c    struct cn_sampler = (sampler back end, its state); picks the engine, forwards
+ * every call torch_*.cpp  cn_model_backend_torch, in the shared object libcarnot_torch.so (opened
+ * on first use) model_table.c  cn_model_backend_table decode/      cn_sampler_decode: the C decode
+ * engine over lent weights sampler_plain.c  cn_sampler_plain: slots over a back end's `logits`;
+ * recomputes, slow, the reference */
 #ifndef CARNOT_MODEL_BACKEND_H
 #define CARNOT_MODEL_BACKEND_H
 
@@ -25,8 +26,8 @@ struct backend_rows {
     bool all; /* logits of every position; false: of the last position of each sequence */
 };
 
-/* All required unless said otherwise; arguments, results and failures are those of the function of the same name in
- * carnot/model.h.  `self` is what `open` returned. */
+/* All required unless said otherwise; arguments, results and failures are those of the function of
+ * the same name in carnot/model.h.  `self` is what `open` returned. */
 struct cn_model_backend {
     const char *name;
     enum cn_status (*open)(const struct cn_model_settings *settings, void **self);
@@ -51,8 +52,9 @@ struct cn_model_backend {
     /* Logits (positions x vocabulary) under the current weights, not divided by a temperature. */
     enum cn_status (*logits)(void *self, const struct backend_rows *rows, float *out);
 
-    /* The weights in the dtype that computes (F32 or BF16), on the host, with Hugging Face's names and in the order of
-     * shape_tensors: what the decode engine packs.  Valid until the next step or state_load.  Optional. */
+    /* The weights in the dtype that computes (F32 or BF16), on the host, with Hugging Face's names
+     * and in the order of shape_tensors: what the decode engine packs.  Valid until the next step
+     * or state_load.  Optional. */
     enum cn_status (*compute_weights)(void *self, const struct cn_buffer **out, size_t *n);
     /* The shape of a transformer; NULL (or absent) for others.  Lives as long as the model. */
     const struct model_shape *(*shape)(const void *self);
@@ -63,7 +65,8 @@ extern const struct cn_model_backend cn_model_backend_table;
 /* Symbol of the shared object: const struct cn_model_backend *cn_model_backend_torch. */
 #define CN_MODEL_BACKEND_TORCH_SYMBOL "cn_model_backend_torch"
 
-/* ---- samplers: struct cn_sampler forwards to one of these ----------------------------------------------------- */
+/* ---- samplers: struct cn_sampler forwards to one of these
+ * ----------------------------------------------------- */
 
 /* Arguments, results and failures as in carnot/model.h; `self` is what `open` returned. */
 struct cn_sampler_backend {
@@ -87,7 +90,8 @@ struct cn_sampler_backend {
 extern const struct cn_sampler_backend cn_sampler_decode; /* trainer/model/decode/ */
 extern const struct cn_sampler_backend cn_sampler_plain;  /* over model_logits, any back end */
 
-/* ---- what samplers may ask of a model -------------------------------------------------------------------------- */
+/* ---- what samplers may ask of a model
+ * -------------------------------------------------------------------------- */
 
 const struct model_shape *model_shape(const struct cn_model *model); /* NULL: not a transformer */
 int model_threads(const struct cn_model *model);                     /* resolved, > 0 */
