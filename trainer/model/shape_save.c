@@ -71,14 +71,8 @@ static enum cn_status make_config(const struct model_shape *s, enum cn_dtype dty
 static enum cn_status set_text(struct cn_json *object, const char *key, const char *value)
 {
     struct cn_json *node = NULL;
-    struct cn_str quoted = {0};
-    enum cn_status status;
-    CN_TRY_GOTO(cn_json_quote(&quoted, cn_text(value)), out);
-    CN_TRY_GOTO(cn_json_parse(cn_str_text(&quoted), key, &node), out);
-    status = cn_json_set(object, key, node);
-out:
-    cn_str_free(&quoted);
-    return status;
+    CN_TRY(cn_json_new_text(cn_text(value), &node));
+    return cn_json_set(object, key, node);
 }
 
 /* The source's config.json with nothing but the dtype changed. */
