@@ -37,6 +37,9 @@ void cn_arena_reset(struct cn_arena *arena);
  * Fails: CN_ERR_MEMORY, naming the bytes asked for.  Not collective. */
 enum cn_status cn_arena_alloc(struct cn_arena *arena, size_t count, size_t size, void *out);
 
+/* The same without zeroing: work arrays that are written before they are read. */
+enum cn_status cn_arena_alloc_raw(struct cn_arena *arena, size_t count, size_t size, void *out);
+
 /* A zero-terminated copy of `length` bytes of `text`. */
 enum cn_status cn_arena_text(struct cn_arena *arena, const char *text, size_t length, char **out);
 

@@ -61,7 +61,7 @@ static enum cn_status make_room(struct cn_arena *arena, size_t size)
     return CN_OK;
 }
 
-enum cn_status cn_arena_alloc(struct cn_arena *arena, size_t count, size_t size, void *out)
+enum cn_status cn_arena_alloc_raw(struct cn_arena *arena, size_t count, size_t size, void *out)
 {
     size_t bytes;
     if (__builtin_mul_overflow(count, size, &bytes) || bytes > SIZE_MAX / 4)
@@ -75,7 +75,15 @@ enum cn_status cn_arena_alloc(struct cn_arena *arena, size_t count, size_t size,
     arena->current->used += bytes;
     arena->used += bytes;
     if (arena->used > arena->peak) arena->peak = arena->used;
-    memset(place, 0, bytes);
+    memcpy(out, &place, sizeof place);
+    return CN_OK;
+}
+
+enum cn_status cn_arena_alloc(struct cn_arena *arena, size_t count, size_t size, void *out)
+{
+    void *place = NULL;
+    CN_TRY(cn_arena_alloc_raw(arena, count, size, &place));
+    memset(place, 0, count * size);
     memcpy(out, &place, sizeof place);
     return CN_OK;
 }
