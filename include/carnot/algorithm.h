@@ -50,9 +50,10 @@ struct cn_shaping {
 
 struct cn_advantage {
     CN_PLUGIN_FIELDS
-    /* Fills `advantage` (and value_target with a critic) of every policy token; groups are complete
-     * on the rank. Logically collective. */
+    /* Fills `advantage` (and value_target with a critic) of every trained token, 0 elsewhere;
+     * groups are complete on the rank.  Logically collective. */
     enum cn_status (*fill)(const struct cn_context *context, struct cn_batch *batch);
+    bool per_token;       /* may differ between the tokens of a sequence */
     size_t group_minimum; /* samples per prompt without which the baseline does not exist; 0 or 1:
                              none */
 };
@@ -75,11 +76,11 @@ struct cn_point {
     double u_frozen; /* the same number behind a stop-gradient: differences in u alone check the
                         slope */
     double advantage;
-    double logp, logp_old;
+    double logp, logp_old; /* constants, behind a stop-gradient */
 };
 
 /* Loss and its derivative in u; `clipped` says which side of the trust region stopped the gradient:
- * -1, 0, +1. */
+ * -1, 0, +1, or 2 for a second bound beyond the upper one (dual clip). */
 struct cn_slope {
     double loss, d_u;
     int clipped;
@@ -156,7 +157,8 @@ struct cn_recipe {
         *shadow; /* shadow: entropy methods that only report what they would do */
     size_t n_shaping, n_entropy, n_shadow;
     bool anchor_sampled; /* logp_old is logp_sampled */
-    cn_columns needs;    /* union over everything chosen */
+    cn_columns needs;    /* union over everything chosen; logp_old only if it is read before the
+                            loss, where it always exists */
     uint32_t needs_live; /* channels that loss or prepare read; always has logp */
     bool prepare_live;   /* somebody's prepare needs live values of the whole step */
     struct cn_top top;   /* restriction of entropy_top */
@@ -176,7 +178,9 @@ struct cn_loss_call {
     const struct cn_counts *counts; /* [CN_PART_COUNT] */
     const struct cn_reduce *ranks;
     struct cn_arena *scratch;
-    struct cn_metrics *metrics; /* may be NULL */
+    struct cn_metrics *metrics;   /* may be NULL */
+    const struct cn_live *frozen; /* values behind stop-gradients; NULL: the live ones.  Only checks
+                                     of derivatives set it */
 };
 
 /* Counts of the trained tokens of `span`, over all ranks.  Logically collective. */
@@ -184,11 +188,13 @@ enum cn_status cn_loss_count(const struct cn_batch *batch, struct cn_span span, 
                              const struct cn_reduce *ranks, struct cn_arena *scratch,
                              struct cn_counts counts[CN_PART_COUNT]);
 
-/* The REWARD stage's end: shaping entries in order, then KL in reward.  Logically collective. */
+/* Between SCORE and ADVANTAGE: shaping entries in order, KL in reward, and what is left of a group
+ * after failures is dropped if the baseline needs more samples.  counts: of the whole rollout.
+ * Logically collective. */
 enum cn_status cn_loss_shape_reward(const struct cn_loss_call *call, struct cn_batch *batch);
 
-/* The ADVANTAGE stage: the estimator, then shape hooks of entropy methods.  Logically collective.
- */
+/* The ADVANTAGE stage: the estimator, then shape hooks of entropy methods.  counts: of the whole
+ * rollout.  Logically collective. */
 enum cn_status cn_loss_advantage(const struct cn_loss_call *call, struct cn_batch *batch);
 
 /* The PREPARE stage of one optimizer step over `span`: correction, weight = 1, touched = 0, prepare

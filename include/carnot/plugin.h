@@ -17,10 +17,11 @@ extern "C" {
 /* Counts of one optimizer step over all ranks, per part of the batch: the only normalisers there
  * are. */
 struct cn_counts {
-    double tokens;     /* trained tokens */
-    double sequences;  /* trained sequences with at least one trained token */
-    double groups;     /* groups with at least one trained sequence */
-    double length_max; /* rollout.max_tokens: the constant of Dr. GRPO */
+    double tokens;       /* trained tokens */
+    double sequences;    /* trained sequences with at least one trained token */
+    double groups;       /* groups with at least one trained sequence */
+    double length_max;   /* rollout.max_tokens: the constant of Dr. GRPO */
+    struct cn_span span; /* this rank's sequences of the optimizer step */
 };
 
 /* The only collectives that a plug-in can reach.  All are logically collective. */
@@ -42,7 +43,11 @@ struct cn_reduce {
 /* The one-rank form of the collectives; implemented in trainer/core. */
 extern const struct cn_reduce cn_reduce_alone;
 
-/* What the trainer hands to every plug-in call. */
+/* What the trainer hands to every plug-in call.
+ *
+ * A stop-gradient needs no graph: a plug-in that treats a live value as a constant reads it from
+ * `frozen` (the same numbers in a training step) and what it differentiates from its argument
+ * `live`, so that a check may move `live` alone and compare differences with the gradient. */
 struct cn_context {
     const void *settings; /* the plug-in's own struct, parsed from its option table */
     void *state; /* its own plain bytes, zeroed at start, checkpointed; NULL if state_size is 0 */
@@ -52,10 +57,19 @@ struct cn_context {
     uint32_t bit;                   /* this method's bit in the column `touched` */
     const struct cn_counts *counts; /* [CN_PART_COUNT] */
     const struct cn_reduce *ranks;
-    struct cn_metrics *metrics; /* where the plug-in may add named numbers; may be NULL */
+    struct cn_metrics *metrics;   /* where the plug-in may add named numbers; may be NULL */
+    const struct cn_live *frozen; /* in the loss: live values behind a stop-gradient */
+    const double *coefficient;    /* in the loss: the aggregation's c (T), 0 where untrained */
 };
 
-/* A wish for one sequence. */
+/* A wish for one sequence.
+ *
+ * The trainer itself asks for train.prompts x train.samples main samples in round 0, in which
+ * `so_far` is empty.  Hooks may add auxiliary samples of the prompts of `so_far` (by number) or
+ * new groups: prompt CN_PROMPT_NEXT is the next prompt of the run's order, and the samples 0..n-1
+ * of one group stand one after the other with the same parent -1; a request with sample 0 begins a
+ * new group.  Every rank asks for the same list; the trainer gives each its share. */
+#define CN_PROMPT_NEXT UINT64_MAX
 struct cn_request {
     uint64_t prompt;
     uint32_t sample;
@@ -121,8 +135,8 @@ struct cn_hooks {
                             const struct cn_step_summary *summary);
 };
 
-/* The head of every axis entry and entropy method.  needs: columns that must be scored for it.
- * needs_live: channels that `prepare` or `loss` read. */
+/* The head of every axis entry and entropy method.  needs: columns that it reads and that are not
+ * always there.  needs_live: channels that `prepare` or `loss` read. */
 #define CN_PLUGIN_FIELDS                                                                           \
     const char *name, *summary, *reference;                                                        \
     cn_columns needs;                                                                              \
