@@ -1,0 +1,29 @@
+/* The loops of the torch back end, compiled for avx512 (flags: CMakeLists.txt). */
+#include "kernels.h"
+#include "vector.h"
+
+#include "rows_body.h"
+#include "attention_body.h"
+#include "head_body.h"
+
+const struct kernels kernels_avx512 = {
+    .name = "avx512",
+    .lanes = LANES,
+    .norm_forward = norm_forward,
+    .norm_apply = norm_apply,
+    .norm_backward = norm_backward,
+    .rotate_forward = rotate_forward,
+    .rotate_backward = rotate_backward,
+    .gated_forward = gated_forward,
+    .gated_backward = gated_backward,
+    .column_sum = column_sum,
+    .reduce = reduce,
+    .attention_forward = attention_forward,
+    .attention_backward = attention_backward,
+    .head_forward = head_forward,
+    .head_backward = head_backward,
+    .adamw = adamw,
+    .sum_squares = sum_squares,
+    .to_bf16 = to_bf16,
+    .from_bf16 = from_bf16,
+};

@@ -1,0 +1,212 @@
+/* The model seam: picks the back end by settings.type and forwards every call to it. */
+#include "backend.h"
+#include "safetensors.h"
+#include "shape.h"
+
+#include <dlfcn.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+enum { PATH_BYTES = 4096 };
+
+struct cn_model {
+    const struct cn_model_backend *backend;
+    void *self;
+};
+
+/* ---- the shared object
+ * ------------------------------------------------------------------------------------------ */
+
+typedef void (*any_function)(void);
+
+/* The shared object finds these in the executable.  Naming them here keeps the linker from leaving
+ * out the members of the static libraries that define them. */
+__attribute__((used)) static const any_function needed_by_torch[] = {
+    (any_function)cn_fail,          (any_function)cn_rng_open,      (any_function)cn_dtype_name,
+    (any_function)shape_read,       (any_function)shape_save,       (any_function)shape_tensors,
+    (any_function)safetensors_open, (any_function)safetensors_save, (any_function)cn_arena_alloc,
+};
+
+/* Folder of the running program; false if it cannot be found out. */
+static bool program_folder(char *out, size_t size)
+{
+    ssize_t n = readlink("/proc/self/exe", out, size - 1);
+    if (n <= 0) return false;
+    out[n] = 0;
+    char *slash = strrchr(out, '/');
+    if (!slash) return false;
+    *slash = 0;
+    return true;
+}
+
+/* Opens libcarnot_torch.so: $CN_TORCH_SO, beside the program, or in the lib folder next to the
+ * program's. */
+static enum cn_status open_shared(void **out)
+{
+    const char *chosen = getenv("CN_TORCH_SO");
+    char folder[PATH_BYTES], path[2][PATH_BYTES + 64];
+    if (chosen && *chosen) {
+        *out = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
+        if (!*out) return cn_fail(CN_ERR_MODEL, "CN_TORCH_SO: %s", dlerror());
+        return CN_OK;
+    }
+    if (!program_folder(folder, sizeof folder))
+        return cn_fail(
+            CN_ERR_MODEL,
+            "cannot find the program's own folder: set CN_TORCH_SO to libcarnot_torch.so");
+    snprintf(path[0], sizeof path[0], "%s/libcarnot_torch.so", folder);
+    snprintf(path[1], sizeof path[1], "%s/../lib/libcarnot_torch.so", folder);
+    for (int i = 0; i < 2; i++) {
+        if (access(path[i], R_OK) != 0) continue;
+        *out = dlopen(path[i], RTLD_NOW | RTLD_LOCAL);
+        if (!*out) return cn_fail(CN_ERR_MODEL, "%s: %s", path[i], dlerror());
+        return CN_OK;
+    }
+    return cn_fail(CN_ERR_MODEL,
+                   "no libcarnot_torch.so beside the program (%s): build with CN_WITH_TORCH=ON "
+                   "(launch/setup), "
+                   "or set CN_TORCH_SO, or use model.type = \"table\"",
+                   path[0]);
+}
+
+/* The shared object stays open until the process ends: libtorch cannot be unloaded. */
+static enum cn_status find_torch(const struct cn_model_backend **out)
+{
+    void *shared;
+    CN_TRY(open_shared(&shared));
+    const void *symbol = dlsym(shared, CN_MODEL_BACKEND_TORCH_SYMBOL);
+    if (!symbol)
+        return cn_fail(CN_ERR_MODEL, "libcarnot_torch.so has no %s: it is of another build",
+                       CN_MODEL_BACKEND_TORCH_SYMBOL);
+    *out = symbol;
+    return CN_OK;
+}
+
+static enum cn_status find_backend(const char *type, const struct cn_model_backend **out)
+{
+    if (type && strcmp(type, "torch") == 0) return find_torch(out);
+    return cn_fail(CN_ERR_CONFIG, "model.type is \"%s\", allowed are \"torch\" and \"table\"",
+                   type ? type : "");
+}
+
+/* ---- open and close
+ * -----------------------------------------------------------------------------------------------
+ */
+
+enum cn_status cn_model_open(const struct cn_model_settings *settings, struct cn_model **out)
+{
+    const struct cn_model_backend *backend = NULL;
+    CN_BUG_IF(!needed_by_torch[0]);
+    if (!settings->path && !settings->init)
+        return cn_fail(
+            CN_ERR_CONFIG,
+            "model.path is not set: give a Hugging Face folder, or model.init for a random start");
+    CN_TRY(find_backend(settings->type, &backend));
+    struct cn_model *model = calloc(1, sizeof *model);
+    if (!model) return cn_fail(CN_ERR_MEMORY, "out of memory opening a model");
+    model->backend = backend;
+    enum cn_status status = backend->open(settings, &model->self);
+    if (status != CN_OK) {
+        free(model);
+        return status;
+    }
+    *out = model;
+    return CN_OK;
+}
+
+void cn_model_close(struct cn_model *take_model)
+{
+    if (!take_model) return;
+    take_model->backend->close(take_model->self);
+    free(take_model);
+}
+
+const struct cn_model_info *cn_model_info(const struct cn_model *model)
+{
+    return model->backend->info(model->self);
+}
+
+/* ---- scoring and training
+ * ------------------------------------------------------------------------------------------ */
+
+enum cn_status cn_model_score(struct cn_model *model, int copy, const struct cn_atom *atom,
+                              const struct cn_live_out *out)
+{
+    return model->backend->score(model->self, copy, atom, out);
+}
+
+enum cn_status cn_model_forward(struct cn_model *model, const struct cn_atom *atom,
+                                const struct cn_live_out *out)
+{
+    return model->backend->forward(model->self, atom, out);
+}
+
+enum cn_status cn_model_backward(struct cn_model *model, const struct cn_token_grad *grad)
+{
+    return model->backend->backward(model->self, grad);
+}
+
+enum cn_status cn_model_zero_gradients(struct cn_model *model)
+{
+    return model->backend->zero_gradients(model->self);
+}
+
+enum cn_status cn_model_gradients(struct cn_model *model, const struct cn_buffer **out, size_t *n)
+{
+    return model->backend->gradients(model->self, out, n);
+}
+
+enum cn_status cn_model_weights(struct cn_model *model, const struct cn_buffer **out, size_t *n)
+{
+    return model->backend->weights(model->self, out, n);
+}
+
+enum cn_status cn_model_step(struct cn_model *model, const struct cn_step_options *options,
+                             struct cn_step_result *result)
+{
+    return model->backend->step(model->self, options, result);
+}
+
+enum cn_status cn_model_freeze(struct cn_model *model, const char *path, int *copy)
+{
+    return model->backend->freeze(model->self, path, copy);
+}
+
+enum cn_status cn_model_save(struct cn_model *model, const char *folder, enum cn_dtype dtype)
+{
+    return model->backend->save(model->self, folder, dtype);
+}
+
+enum cn_status cn_model_state_save(struct cn_model *model, const char *path)
+{
+    return model->backend->state_save(model->self, path);
+}
+
+enum cn_status cn_model_state_load(struct cn_model *model, const char *path)
+{
+    return model->backend->state_load(model->self, path);
+}
+
+/* ---- what samplers ask
+ * ---------------------------------------------------------------------------------------------- */
+
+const struct model_shape *model_shape(const struct cn_model *model)
+{
+    return model->backend->shape ? model->backend->shape(model->self) : NULL;
+}
+
+enum cn_status model_compute_weights(struct cn_model *model, const struct cn_buffer **out,
+                                     size_t *n)
+{
+    if (!model->backend->compute_weights)
+        return cn_fail(CN_ERR_MODEL, "a %s model has no weights that the decode engine can use",
+                       model->backend->name);
+    return model->backend->compute_weights(model->self, out, n);
+}
+
+enum cn_status model_logits(struct cn_model *model, const struct backend_rows *rows, float *out)
+{
+    return model->backend->logits(model->self, rows, out);
+}

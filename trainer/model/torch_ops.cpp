@@ -1,0 +1,198 @@
+/* Memory and matrix products; see torch_ops.h. */
+#include "torch_ops.h"
+
+#include <algorithm>
+
+namespace
+{
+
+constexpr size_t alignment = 64, smallest_block = size_t(1) << 22;
+
+at::Tensor new_block(size_t bytes)
+{
+    return at::empty({(int64_t)bytes}, at::kByte);
+}
+
+} // namespace
+
+at::Tensor torch_slab::take(size_t bytes)
+{
+    bytes = (bytes + alignment - 1) / alignment * alignment;
+    while (block < blocks.size() && (size_t)blocks[block].numel() - used < bytes) {
+        block++;
+        used = 0;
+    }
+    if (block == blocks.size()) {
+        size_t grown = blocks.empty() ? smallest_block : 2 * (size_t)blocks.back().numel();
+        blocks.push_back(new_block(std::max(bytes, std::min(grown, size_t(1) << 28))));
+        used = 0;
+    }
+    at::Tensor piece = blocks[block].narrow(0, (int64_t)used, (int64_t)bytes);
+    used += bytes;
+    return piece;
+}
+
+at::Tensor torch_slab::matrix(size_t rows, size_t columns, at::ScalarType type)
+{
+    size_t bytes = rows * columns * c10::elementSize(type);
+    return take(bytes)
+        .narrow(0, 0, (int64_t)bytes)
+        .view(type)
+        .view({(int64_t)rows, (int64_t)columns});
+}
+
+float *torch_slab::floats(size_t n)
+{
+    return (float *)take(n * sizeof(float)).data_ptr();
+}
+
+int32_t *torch_slab::ints(size_t n)
+{
+    return (int32_t *)take(n * sizeof(int32_t)).data_ptr();
+}
+
+/* Several blocks become one, so that the next atom of this size finds room in one piece. */
+void torch_slab::reset()
+{
+    block = used = 0;
+    if (blocks.size() < 2) return;
+    size_t total = 0;
+    for (const at::Tensor &b : blocks)
+        total += (size_t)b.numel();
+    blocks.clear();
+    blocks.push_back(new_block(total));
+}
+
+torch_slab::mark torch_slab::now() const
+{
+    return {block, used};
+}
+
+void torch_slab::release(mark to)
+{
+    block = to.block;
+    used = to.used;
+}
+
+at::Tensor torch_to_half(torch_context &c, const at::Tensor &x)
+{
+    at::Tensor y = c.slab.matrix((size_t)x.size(0), (size_t)x.size(1), at::kBFloat16);
+    const float *from = data(x);
+    uint16_t *to = (uint16_t *)y.data_ptr();
+    torch_rows((size_t)x.numel(), 1 << 15, [&](size_t begin, size_t end) {
+        c.k->to_bf16(from + begin, to + begin, end - begin);
+    });
+    return y;
+}
+
+void torch_from_half(torch_context &c, const at::Tensor &x, const at::Tensor &y)
+{
+    const uint16_t *from = (const uint16_t *)x.data_ptr();
+    float *to = data(y);
+    torch_rows((size_t)x.numel(), 1 << 15, [&](size_t begin, size_t end) {
+        c.k->from_bf16(from + begin, to + begin, end - begin);
+    });
+}
+
+namespace
+{
+
+/* out = a b in float, from float or bf16 matrices; bf16 results are rounded once. */
+void product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const at::Tensor &b)
+{
+    at::Tensor result = out;
+    if (a.scalar_type() == at::kFloat) {
+        at::mm_out(result, a, b);
+        return;
+    }
+    at::Tensor half = c.slab.matrix((size_t)out.size(0), (size_t)out.size(1), at::kBFloat16);
+    at::mm_out(half, a, b);
+    torch_from_half(c, half, out);
+}
+
+void add_product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const at::Tensor &b)
+{
+    at::Tensor result = out;
+    if (a.scalar_type() == at::kFloat) {
+        at::addmm_out(result, result, a, b);
+        return;
+    }
+    at::Tensor half = c.slab.matrix((size_t)out.size(0), (size_t)out.size(1), at::kBFloat16);
+    at::mm_out(half, a, b);
+    result.add_(half);
+}
+
+at::Tensor operand(torch_context &c, const at::Tensor &x)
+{
+    return c.half ? torch_to_half(c, x) : x;
+}
+
+} // namespace
+
+void torch_linear(torch_context &c, const at::Tensor &y, const at::Tensor &x, const at::Tensor &w,
+                  const float *bias)
+{
+    torch_slab::mark mark = c.slab.now();
+    product(c, y, operand(c, x), w.t());
+    c.slab.release(mark);
+    if (!bias) return;
+    size_t width = (size_t)y.size(1);
+    float *out = data(y);
+    torch_rows((size_t)y.size(0), 64, [&](size_t begin, size_t end) {
+        for (size_t row = begin; row < end; row++)
+            for (size_t i = 0; i < width; i++)
+                out[row * width + i] += bias[i];
+    });
+}
+
+void torch_input_gradient(torch_context &c, const at::Tensor &d_x, const at::Tensor &d_y,
+                          const at::Tensor &w)
+{
+    torch_slab::mark mark = c.slab.now();
+    product(c, d_x, operand(c, d_y), w);
+    c.slab.release(mark);
+}
+
+void torch_weight_gradient(torch_context &c, const at::Tensor &d_w, const at::Tensor &d_y,
+                           const at::Tensor &x)
+{
+    torch_slab::mark mark = c.slab.now();
+    add_product(c, d_w, operand(c, d_y).t(), operand(c, x));
+    c.slab.release(mark);
+}
+
+void torch_linear_back(torch_context &c, const torch_linear_gradient &out, const at::Tensor &d_y,
+                       const at::Tensor &x, const at::Tensor &w)
+{
+    torch_slab::mark mark = c.slab.now();
+    at::Tensor d = operand(c, d_y);
+    add_product(c, out.d_w, d.t(), operand(c, x));
+    product(c, out.d_x, d, w);
+    c.slab.release(mark);
+    if (out.d_bias) torch_column_sum(c, d_y, (size_t)d_y.size(1), out.d_bias);
+}
+
+void torch_reduce(torch_context &c, const float *partial, size_t blocks, size_t stride, float *out,
+                  size_t width)
+{
+    torch_rows((width + 63) / 64, 16, [&](size_t begin, size_t end) {
+        c.k->reduce(partial, blocks, stride, out, begin * 64, std::min(end * 64, width));
+    });
+}
+
+void torch_column_sum(torch_context &c, const at::Tensor &x, size_t width, float *out)
+{
+    torch_slab::mark mark = c.slab.now();
+    const size_t rows = (size_t)x.size(0), stride = (size_t)x.stride(0),
+                 blocks = torch_blocks(rows);
+    float *partial = c.slab.floats(blocks * width);
+    const float *from = data(x);
+    torch_rows(blocks, 1, [&](size_t begin, size_t end) {
+        for (size_t b = begin; b < end; b++)
+            c.k->column_sum(from + b * KERNEL_BLOCK * stride, stride, width,
+                            std::min<size_t>(KERNEL_BLOCK, rows - b * KERNEL_BLOCK),
+                            partial + b * width);
+    });
+    torch_reduce(c, partial, blocks, width, out, width);
+    c.slab.release(mark);
+}
