@@ -67,7 +67,7 @@ static const char *preset(const char *row, const char *path)
 {
     if (strcmp(row, "beta") != 0) return NULL;
     if (strcmp(path, "surrogate.clip_high") == 0) return "0.28";
-    if (strcmp(path, "kl") == 0) return "\"k3\"";
+    if (strcmp(path, "kl") == 0) return "k3";
     if (strcmp(path, "anchor") == 0) return "\"sampled\"";
     return strcmp(path, "shaping") == 0 ? "[{\"type\":\"overlong\"}]" : NULL;
 }

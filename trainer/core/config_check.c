@@ -18,18 +18,6 @@ struct place {
  * -----------------------------------------------------------------------------------------------
  */
 
-static enum cn_status parse_text(struct config *config, const char *json, const char **out)
-{
-    struct cn_json *value;
-    char *copy;
-    CN_TRY(cn_json_parse(cn_text(json), json, &value));
-    struct cn_text text = cn_json_text(value);
-    enum cn_status status = cn_arena_text(&config->arena, text.data, text.length, &copy);
-    if (status == CN_OK) *out = copy;
-    cn_json_close(value);
-    return status;
-}
-
 enum cn_status config_preset(struct config *config, const char *path, const char **out)
 {
     const struct config_schema *schema = config->schema;
@@ -56,7 +44,8 @@ enum cn_status config_picked(struct config *config, const struct config_section 
     }
     if (section->form != CONFIG_PICK) return CN_OK;
     CN_TRY(config_preset(config, path, &preset));
-    return preset ? parse_text(config, preset, out) : CN_OK;
+    if (preset) *out = preset;
+    return CN_OK;
 }
 
 bool config_named(const struct config *config, const struct config_section *section,
@@ -264,7 +253,8 @@ static enum cn_status check_pick(struct config *config, const struct config_sect
     CN_TRY(config_picked(config, section, path, &type));
     place.entry = config_schema_entry(section, type);
     if (*type && !place.entry) return refuse_entry(&place, type_path, type);
-    if (node && !*type && cn_json_kind(node) == CN_JSON_OBJECT)
+    bool missing = !*type || (section->form == CONFIG_LIST && !given);
+    if (missing && cn_json_kind(node) == CN_JSON_OBJECT)
         return cn_fail(CN_ERR_CONFIG, "%s: %s is missing", where(config, path), type_path);
     return check_members(&place, node);
 }

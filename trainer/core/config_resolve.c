@@ -79,10 +79,11 @@ static enum cn_status emit_type(struct walk *walk, const struct config_section *
     const char *preset = NULL;
     CN_TRY(config_join(path, "type", full));
     if (section->form == CONFIG_PICK) CN_TRY(config_preset(walk->config, path, &preset));
-    if (section->fallback) CN_TRY(cn_json_quote(&quoted, cn_text(section->fallback)));
+    const char *otherwise = preset ? preset : section->fallback;
+    if (otherwise) CN_TRY(cn_json_quote(&quoted, cn_text(otherwise)));
     struct config_value value = {.path = full};
-    enum cn_status status =
-        emit(walk, value, config_find(walk->config->root, full), preset, quoted.data);
+    enum cn_status status = emit(walk, value, config_find(walk->config->root, full),
+                                 preset ? quoted.data : NULL, quoted.data);
     cn_str_free(&quoted);
     return status;
 }
@@ -156,6 +157,7 @@ static enum cn_status emit_list(struct walk *walk, const struct config_section *
     CN_TRY(config_preset(walk->config, section->path, &preset));
     struct config_value whole = {.path = section->path};
     if (!list && preset) return emit_preset_list(walk, section, preset);
+    if (!list && section->fallback) count = 1;
     if (!count) return emit(walk, whole, list, preset, "[]");
     for (size_t i = 0; i < count; i++) {
         char number[24], path[CONFIG_PATH_MAX];

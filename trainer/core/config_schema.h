@@ -28,7 +28,8 @@ struct config_section {
     const struct cn_option *options; /* of the section itself, whatever is picked; may be NULL */
     const struct config_entry *entries;
     size_t n_entries;
-    const char *fallback; /* what "type" is if nobody says; NULL: nothing is picked */
+    const char *
+        fallback; /* what "type" is if nobody says, the one item of an absent list; NULL: nothing */
 };
 
 struct config_schema {
@@ -37,8 +38,9 @@ struct config_schema {
     /* The section whose entries are presets ("algorithm"), or NULL: values that a preset sets
      * inside its section. */
     const char *preset_section;
-    /* JSON text of what `entry` sets at `path` below the preset section ("surrogate", for its type,
-     * or "surrogate.clip_high"), NULL if nothing. */
+    /* What `entry` sets at `path` below the preset section, NULL if nothing: the bare name of a
+     * type for the path of a section ("surrogate"), JSON text for a list section or an option
+     * ("surrogate.clip_high"). */
     const char *(*preset)(const char *entry, const char *path);
 };
 
