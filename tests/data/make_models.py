@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Tiny random models of every family and option, and what transformers says about them.
 
-Writes tests/data/models/NAME/{config.json, model.safetensors, golden.safetensors}.  Needs torch, transformers and
+Writes tests/data/models/NAME/{config.json, model.safetensors, golden.safetensors}.  With `--golden FOLDER` it writes only
+golden.safetensors, beside the weights of a model that exists (CN_TEST_REAL_MODEL=FOLDER test_model_parity reads it).  Needs torch, transformers and
 safetensors (made with torch 2.13, transformers 5.23).  Everything is computed in double with eager attention, one
 sequence at a time without padding, from the float weights that are stored.
 
@@ -108,8 +109,12 @@ def make(name, overrides, temperature, top, with_adamw, seed):
     model.save_pretrained(folder)
     if os.path.exists(os.path.join(folder, "generation_config.json")):
         os.remove(os.path.join(folder, "generation_config.json"))
+    golden(model, folder, generator, temperature, top, with_adamw)
+
+
+def golden(model, folder, generator, temperature, top, with_adamw):
     model = model.double()
-    sequences = make_batch(generator, settings["vocab_size"])
+    sequences = make_batch(generator, model.config.vocab_size)
     n_tokens = sum(len(t) for _, t, _ in sequences)
     seeds = [0.3 * torch.randn(n_tokens, generator=generator, dtype=torch.float64) for _ in range(3)]
     out = {
@@ -131,7 +136,7 @@ def make(name, overrides, temperature, top, with_adamw, seed):
         adamw(model, sequences, seeds, temperature, top, out)
     meta = dict(temperature=str(temperature), top_form=top[0], top_amount=str(top[1]), top_renormalised=str(int(top[2])))
     save_file({k: v.detach().contiguous() for k, v in out.items()}, os.path.join(folder, "golden.safetensors"), metadata=meta)
-    print(name, sum(p.numel() for p in model.parameters()), "parameters,",
+    print(folder, sum(p.numel() for p in model.parameters()), "parameters,",
           sum(os.path.getsize(os.path.join(folder, f)) for f in os.listdir(folder)) // 1024, "kB")
 
 
@@ -149,6 +154,10 @@ def adamw(model, sequences, seeds, temperature, top, out):
 
 
 if __name__ == "__main__":
+    if len(sys.argv) == 3 and sys.argv[1] == "--golden":
+        real = AutoModelForCausalLM.from_pretrained(sys.argv[2], dtype=torch.float32, attn_implementation="eager")
+        golden(real, sys.argv[2], torch.Generator().manual_seed(1), 1.0, ("top_p", 0.9, True), True)
+        sys.exit(0)
     for index, (name, row) in enumerate(MODELS.items()):
         if len(sys.argv) < 2 or name in sys.argv[1:]:
             make(name, *row, seed=100 + index)

@@ -63,7 +63,7 @@ std::unique_ptr<torch_model> open_model(const cn_model_settings &s)
     at::set_num_threads(model->threads);
     at::globalContext().setFloat32MatmulPrecision("highest"); /* fp32 means fp32 */
     fill_info(*model);
-    model->context.k = kernels_pick(nullptr);
+    model->context.k = torch_kernels_pick(nullptr);
     model->context.half = s.dtype == CN_DTYPE_BF16;
     model->layout = std::make_unique<torch_layout>(model->shape);
     const torch_layout &layout = *model->layout;

@@ -173,7 +173,7 @@ template <class body_type> void attention_tasks(const torch_pass &p, body_type b
 {
     const size_t tasks = p.plan.segments.size() * p.shape.kv_heads,
                  threads = (size_t)at::get_num_threads();
-    const size_t need = kernel_attention_scratch(p.shape.head_dim, p.plan.longest);
+    const size_t need = torch_attention_scratch(p.shape.head_dim, p.plan.longest);
     const size_t batch = std::max<size_t>(1, std::min<size_t>(32, tasks / (8 * threads)));
     std::atomic<size_t> next = 0;
     p.c.scratch.resize(threads);

@@ -34,7 +34,7 @@ class torch_slab
 
 /* What every part of the back end computes with. */
 struct torch_context {
-    const kernels *k = nullptr;
+    const torch_kernels *k = nullptr;
     torch_slab slab;
     bool half = false;                       /* matrices are bf16 */
     std::vector<std::vector<float>> scratch; /* per thread */

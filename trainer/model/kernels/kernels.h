@@ -6,7 +6,8 @@
  * on the number of threads.
  *
  * Matrices are row-major floats; N rows are the packed tokens of an atom.  The same source is
- * compiled for several instruction sets (kernels_*.c); kernels_pick chooses one at run time. */
+ * compiled for several instruction sets (kernels_*.c); torch_kernels_pick chooses one at run time.
+ */
 #ifndef CARNOT_MODEL_KERNELS_H
 #define CARNOT_MODEL_KERNELS_H
 
@@ -118,7 +119,7 @@ struct kernel_adamw {
     uint16_t *half;   /* bf16 copy of the new weights; NULL: none */
 };
 
-struct kernels {
+struct torch_kernels {
     const char *name;
     size_t lanes;
     void (*norm_forward)(const struct kernel_norm *, size_t begin, size_t end);
@@ -134,7 +135,7 @@ struct kernels {
     /* out[begin..end) += sum over blocks, in order, of partial (blocks, stride). */
     void (*reduce)(const float *partial, size_t blocks, size_t stride, float *out, size_t begin,
                    size_t end);
-    /* Task t = segment t / kv_heads, key head t % kv_heads; scratch of kernel_attention_scratch
+    /* Task t = segment t / kv_heads, key head t % kv_heads; scratch of torch_attention_scratch
      * floats. */
     void (*attention_forward)(const struct kernel_attention *, size_t task, float *scratch);
     void (*attention_backward)(const struct kernel_attention *, size_t task, float *scratch);
@@ -147,13 +148,13 @@ struct kernels {
 };
 
 /* Floats of scratch for segments of at most `length` rows that see at most `keys` keys. */
-size_t kernel_attention_scratch(size_t head_dim, size_t keys);
+size_t torch_attention_scratch(size_t head_dim, size_t keys);
 
 /* The best set of this machine, or the named one ("portable", "avx2", "avx512"; NULL if it cannot
  * run here). */
-const struct kernels *kernels_pick(const char *name);
+const struct torch_kernels *torch_kernels_pick(const char *name);
 
-extern const struct kernels kernels_portable, kernels_avx2, kernels_avx512;
+extern const struct torch_kernels torch_kernels_portable, torch_kernels_avx2, torch_kernels_avx512;
 
 #ifdef __cplusplus
 }

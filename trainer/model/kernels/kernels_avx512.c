@@ -6,7 +6,7 @@
 #include "attention_body.h"
 #include "head_body.h"
 
-const struct kernels kernels_avx512 = {
+const struct torch_kernels torch_kernels_avx512 = {
     .name = "avx512",
     .lanes = LANES,
     .norm_forward = norm_forward,

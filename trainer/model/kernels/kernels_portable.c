@@ -6,7 +6,7 @@
 #include "attention_body.h"
 #include "head_body.h"
 
-const struct kernels kernels_portable = {
+const struct torch_kernels torch_kernels_portable = {
     .name = "portable",
     .lanes = LANES,
     .norm_forward = norm_forward,
