@@ -210,6 +210,11 @@ enum cn_status cn_loss_atom(const struct cn_loss_call *call, const struct cn_bat
                             struct cn_span atom, const struct cn_live *live,
                             struct cn_token_grad *grad);
 
+/* branch hooks of everything chosen: out->count is the sum of the copies they ask for.  Not
+ * collective. */
+enum cn_status cn_loss_branch(const struct cn_loss_call *call, const struct cn_sampling *now,
+                              struct cn_forks *out);
+
 /* adapt hooks of everything chosen. */
 enum cn_status cn_loss_adapt(const struct cn_loss_call *call,
                              const struct cn_step_summary *summary);

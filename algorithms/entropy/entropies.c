@@ -1,0 +1,26 @@
+/* The list of entropy methods: one line each. */
+#include "carnot/entropy.h"
+
+#include <string.h>
+
+#define ENTROPIES(X)                                                                               \
+    X(bonus)                                                                                       \
+    X(adaptive)                                                                                    \
+    X(restricted_bonus)
+
+#define X(name) extern const struct cn_entropy cn_entropy_##name;
+ENTROPIES(X)
+#undef X
+
+const struct cn_entropy *const cn_entropies[] = {
+#define X(name) &cn_entropy_##name,
+    ENTROPIES(X)
+#undef X
+        NULL};
+
+const struct cn_entropy *cn_entropy_find(const char *name)
+{
+    for (const struct cn_entropy *const *method = cn_entropies; *method; method++)
+        if (strcmp((*method)->name, name) == 0) return *method;
+    return NULL;
+}
