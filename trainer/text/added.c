@@ -87,7 +87,8 @@ static const struct added_token *longest_at(const struct added_set *set, int hal
 static const struct added_token *scan_text(const struct added_set *set, struct added_search *search)
 {
     int half = search->normalized;
-    const struct added_guard *guard = search->guard, *end = guard + search->n_guards;
+    const struct added_guard *guard = search->guard;
+    const struct added_guard *end = search->n_guards ? guard + search->n_guards : guard;
     for (; search->at < search->text.length; search->at++) {
         size_t at = search->at, limit = search->text.length;
         if (!set->first[half][(unsigned char)search->text.data[at]]) continue;
