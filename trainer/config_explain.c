@@ -115,9 +115,9 @@ enum cn_status config_list_entries(const struct config_section *section, struct 
 {
     for (size_t i = 0; i < section->n_entries; i++) {
         const struct config_entry *e = &section->entries[i];
-        CN_TRY(cn_str_format(out, "  %-20s %s%s%s%s\n", e->name, e->summary,
-                             e->reference ? " [" : "", e->reference ? e->reference : "",
-                             e->reference ? "]" : ""));
+        bool cited = e->reference && *e->reference;
+        CN_TRY(cn_str_format(out, "  %-20s %s%s%s%s\n", e->name, e->summary, cited ? " [" : "",
+                             cited ? e->reference : "", cited ? "]" : ""));
     }
     return CN_OK;
 }
@@ -175,7 +175,8 @@ static enum cn_status explain_entry(struct walk *walk, const struct config_secti
     struct cn_str *out = walk->out;
     CN_TRY(cn_str_format(out, "%s%s (%s): %s\n", walk->count++ ? "\n" : "", entry->name,
                          section->path, entry->summary));
-    if (entry->reference) CN_TRY(cn_str_format(out, "  %s\n", entry->reference));
+    if (entry->reference && *entry->reference)
+        CN_TRY(cn_str_format(out, "  %s\n", entry->reference));
     const char *preset_section = walk->schema->preset_section;
     if (preset_section && strcmp(section->path, preset_section) == 0)
         CN_TRY(explain_row(walk, entry->name));
