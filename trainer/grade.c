@@ -1,0 +1,234 @@
+/* carnot grade: scores answers that somebody else made with one of the rewards. */
+#include "command.h"
+#include "filter.h"
+
+#include "carnot/arena.h"
+#include "carnot/reward.h"
+
+#include <string.h>
+
+struct grade {
+    const struct cn_reward *reward;
+    const void *settings;
+    struct cn_arena run, row; /* settings; what one row needs */
+};
+
+/* ---- arguments
+ * --------------------------------------------------------------------------------------------------
+ */
+
+/* The value of a flag: JSON, or text where it is not JSON. */
+static enum cn_status flag_value(const char *text, struct cn_json **out)
+{
+    if (cn_json_parse(cn_text(text), "value", out) == CN_OK) return CN_OK;
+    cn_fail_clear();
+    struct cn_str quoted = {NULL, 0, 0};
+    enum cn_status status = cn_json_quote(&quoted, cn_text(text));
+    if (status == CN_OK) status = cn_json_parse(cn_str_text(&quoted), "value", out);
+    cn_str_free(&quoted);
+    return status;
+}
+
+/* Splits "--some-name=value" or "--some-name" "value"; dashes inside the name become underscores.
+ */
+static enum cn_status split_flag(int argc, char **argv, int *at, char name[64], const char **value)
+{
+    const char *flag = argv[*at];
+    if (strncmp(flag, "--", 2) != 0)
+        return cn_fail(CN_ERR_CONFIG,
+                       "grade reads rows from standard input; \"%s\" is not an option", flag);
+    const char *equals = strchr(flag, '=');
+    size_t length = equals ? (size_t)(equals - flag) - 2 : strlen(flag) - 2;
+    if (length == 0 || length > 63) return cn_fail(CN_ERR_CONFIG, "grade: bad option \"%s\"", flag);
+    for (size_t i = 0; i < length; i++)
+        name[i] = flag[i + 2] == '-' ? '_' : flag[i + 2];
+    name[length] = 0;
+    *value = equals ? equals + 1 : *at + 1 < argc ? argv[++*at] : NULL;
+    return *value ? CN_OK : cn_fail(CN_ERR_CONFIG, "grade: --%s needs a value", name);
+}
+
+static enum cn_status find_reward(const char *name, const struct cn_reward **out)
+{
+    *out = cn_reward_find(name);
+    if (*out) return CN_OK;
+    struct cn_str known = {NULL, 0, 0};
+    for (size_t i = 0; cn_rewards[i]; i++)
+        CN_TRY(cn_str_format(&known, "%s%s", i ? ", " : "", cn_rewards[i]->name));
+    cn_fail(CN_ERR_CONFIG, "no reward \"%s\"; there are %s", name, known.data);
+    cn_str_free(&known);
+    return CN_ERR_CONFIG;
+}
+
+/* Everything but --reward is an option of the reward. */
+static enum cn_status read_flags(struct grade *grade, int argc, char **argv, struct cn_json *given)
+{
+    for (int i = 1; i < argc; i++) {
+        char name[64];
+        const char *text;
+        CN_TRY(split_flag(argc, argv, &i, name, &text));
+        if (strcmp(name, "reward") == 0) {
+            CN_TRY(find_reward(text, &grade->reward));
+            continue;
+        }
+        struct cn_json *value = NULL;
+        CN_TRY(flag_value(text, &value));
+        CN_TRY(cn_json_set(given, name, value));
+    }
+    if (!grade->reward)
+        return cn_fail(CN_ERR_CONFIG,
+                       "grade needs --reward NAME; carnot config list rewards names them");
+    return CN_OK;
+}
+
+static enum cn_status read_arguments(struct grade *grade, int argc, char **argv)
+{
+    struct cn_json *given = NULL;
+    void *settings;
+    enum cn_status status = CN_OK;
+    CN_TRY(cn_json_new(CN_JSON_OBJECT, &given));
+    CN_TRY_GOTO(read_flags(grade, argc, argv, given), out);
+    CN_TRY_GOTO(cn_arena_alloc(&grade->run, grade->reward->settings_size, 1, &settings), out);
+    CN_TRY_GOTO(cn_option_read(grade->reward->options, given, grade->reward->name, NULL,
+                               &grade->run, settings),
+                out);
+    grade->settings = settings;
+out:
+    cn_json_close(given);
+    return status;
+}
+
+/* ---- rows
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+/* A member as text: a text itself, anything else as its JSON; absent or null is empty. */
+static enum cn_status member_text(const struct cn_json *row, const char *key,
+                                  struct cn_arena *arena, struct cn_text *out)
+{
+    const struct cn_json *member = cn_json_get(row, key);
+    *out = (struct cn_text){"", 0};
+    if (cn_json_kind(member) == CN_JSON_NULL) return CN_OK;
+    if (cn_json_kind(member) == CN_JSON_TEXT) {
+        *out = cn_json_text(member);
+        return CN_OK;
+    }
+    struct cn_str printed = {NULL, 0, 0};
+    char *copy = NULL;
+    enum cn_status status = cn_json_print(member, false, &printed);
+    if (status == CN_OK) status = cn_arena_text(arena, printed.data, printed.length, &copy);
+    if (status == CN_OK) *out = (struct cn_text){copy, printed.length};
+    cn_str_free(&printed);
+    return status;
+}
+
+/* "stop" of a row, as `carnot sample` writes it; a row without one has ended by itself. */
+static enum cn_status read_stop(const struct cn_json *row, enum cn_stop *out)
+{
+    struct cn_text word = cn_json_text(cn_json_get(row, "stop"));
+    *out = CN_STOP_EOS;
+    if (!word.length) return CN_OK;
+    for (unsigned stop = 0; stop < CN_STOP_COUNT; stop++)
+        if (cn_text_is(word, cn_stop_name(stop))) {
+            *out = (enum cn_stop)stop;
+            return CN_OK;
+        }
+    return cn_fail(CN_ERR_DATA,
+                   "\"stop\" is \"%.*s\"; known are eos, stop, length, truncated, error",
+                   (int)word.length, word.data);
+}
+
+static enum cn_status read_episode(const struct grade *grade, const struct cn_json *row,
+                                   struct cn_arena *arena, struct cn_episode *out)
+{
+    const struct cn_json *prompt = cn_json_get(row, "prompt"),
+                         *response = cn_json_get(row, "response");
+    struct cn_episode episode = {.response = cn_json_text(response)};
+    int64_t tokens, max_tokens;
+    if (cn_json_kind(response) != CN_JSON_TEXT)
+        return cn_fail(CN_ERR_DATA, "the row has no text \"response\"");
+    if (grade->reward->needs_ground_truth &&
+        cn_json_kind(cn_json_get(row, "ground_truth")) == CN_JSON_NULL)
+        return cn_fail(CN_ERR_DATA, "the row has no \"ground_truth\", which %s needs",
+                       grade->reward->name);
+    CN_TRY(member_text(row, "ground_truth", arena, &episode.ground_truth));
+    if (cn_json_kind(prompt) == CN_JSON_LIST)
+        CN_TRY(filter_read_messages(prompt, arena, &episode.prompt));
+    else
+        CN_TRY(member_text(row, "prompt", arena, &episode.prompt_text));
+    CN_TRY(cn_json_int_or(row, "response_tokens", 0, INT32_MAX, 0, &tokens));
+    CN_TRY(cn_json_int_or(row, "max_tokens", 0, INT32_MAX, 0, &max_tokens));
+    CN_TRY(read_stop(row, &episode.stop));
+    episode.response_tokens = (size_t)tokens;
+    episode.max_tokens = (size_t)max_tokens;
+    struct cn_str raw = {NULL, 0, 0};
+    char *copy = NULL;
+    enum cn_status status = cn_json_print(row, false, &raw);
+    if (status == CN_OK) status = cn_arena_text(arena, raw.data, raw.length, &copy);
+    if (status == CN_OK) episode.row = (struct cn_text){copy, raw.length};
+    cn_str_free(&raw);
+    *out = episode;
+    return status;
+}
+
+static enum cn_status write_outcome(const struct cn_json *row, const struct cn_outcome *outcome,
+                                    struct cn_str *out)
+{
+    CN_TRY(filter_begin(out, row));
+    CN_TRY(filter_key(out, "score"));
+    CN_TRY(outcome->has_score ? cn_json_real(out, outcome->score, 17) : cn_str_add(out, "null"));
+    CN_TRY(filter_key(out, "verdict"));
+    CN_TRY(cn_json_quote(out, cn_text(cn_verdict_name(outcome->verdict))));
+    CN_TRY(filter_key(out, "extracted"));
+    CN_TRY(outcome->extracted.length ? cn_json_quote(out, outcome->extracted)
+                                     : cn_str_add(out, "null"));
+    CN_TRY(filter_key(out, "metrics"));
+    CN_TRY(cn_str_add(out, "{"));
+    for (size_t i = 0; i < outcome->n_metrics; i++) {
+        CN_TRY(cn_str_add(out, i ? ", " : ""));
+        CN_TRY(cn_json_quote(out, cn_text(outcome->metric[i].name)));
+        CN_TRY(cn_str_add(out, ": "));
+        CN_TRY(cn_json_real(out, outcome->metric[i].value, 17));
+    }
+    CN_TRY(cn_str_add(out, "}"));
+    return filter_end(out);
+}
+
+static enum cn_status grade_row(void *self, const struct cn_json *row, struct cn_str *out)
+{
+    struct grade *grade = self;
+    struct cn_episode episode;
+    struct cn_outcome outcome;
+    cn_arena_reset(&grade->row);
+    CN_TRY(read_episode(grade, row, &grade->row, &episode));
+    CN_TRY(grade->reward->score(grade->settings, &episode, 1, &grade->row, &outcome));
+    return write_outcome(row, &outcome, out);
+}
+
+static enum cn_status run(int argc, char **argv)
+{
+    struct grade grade = {.reward = NULL};
+    cn_arena_init(&grade.run);
+    cn_arena_init(&grade.row);
+    const struct filter filter = {.row = grade_row, .self = &grade};
+    enum cn_status status = read_arguments(&grade, argc, argv);
+    if (status == CN_OK) status = filter_run(&filter);
+    cn_arena_free(&grade.row);
+    cn_arena_free(&grade.run);
+    return status;
+}
+
+const struct cn_command command_grade = {
+    .name = "grade",
+    .summary = "score answers with a reward: JSON lines in, verdicts out",
+    .usage = "usage: carnot grade --reward NAME [--option value]... < rows.jsonl\n\n"
+             "in   {\"id\": 1, \"response\": \"... #### 18\", \"ground_truth\": \"18\"}\n"
+             "     optional: \"prompt\", \"stop\" (length: the reply was cut off), "
+             "\"response_tokens\", \"max_tokens\"\n"
+             "out  {\"id\": 1, \"score\": 1, \"verdict\": \"correct\", \"extracted\": \"18\", "
+             "\"metrics\": {\"hedged\": 0}}\n\n"
+             "Options are those of the reward: carnot config list rewards, carnot config explain "
+             "rewards.exact_answer.\n"
+             "A row that cannot be read gives {\"id\": 1, \"error\": {...}}; the exit code is then "
+             "3 at the end.\n",
+    .run = run,
+};
