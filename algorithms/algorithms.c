@@ -1,4 +1,5 @@
-/* The rows: an algorithm is one choice per axis and the defaults of its options.
+/* The rows: an algorithm is one choice per axis and the defaults of its options.  The first is the
+ * default of a configuration that names none.
  *
  * A row names only what differs from the axis's own default (CN_AXES); any axis and option can be
  * overridden in the configuration.  KL to a reference is off in every row, as in most recipes for
@@ -8,6 +9,10 @@
 #include <string.h>
 
 static const struct cn_algorithm rows[] = {
+    {.name = "grpo",
+     .summary = "group-normalised advantage, clipped token ratio, mean over sequences",
+     .reference = "Shao et al. 2024, arXiv 2402.03300, equation 3; paper: kl k3 0.04",
+     .aggregation = "seq_mean_token_mean"},
     {.name = "reinforce",
      .summary = "reward times log-probability of the sequence, without a baseline",
      .reference = "Williams 1992",
@@ -22,10 +27,6 @@ static const struct cn_algorithm rows[] = {
      .ratio = "none",
      .surrogate = "reinforce",
      .aggregation = "seq_mean_token_sum"},
-    {.name = "grpo",
-     .summary = "group-normalised advantage, clipped token ratio, mean over sequences",
-     .reference = "Shao et al. 2024, arXiv 2402.03300, equation 3; paper: kl k3 0.04",
-     .aggregation = "seq_mean_token_mean"},
     {.name = "dr_grpo",
      .summary = "GRPO without the two normalisers that bias it",
      .reference = "Liu et al. 2025, arXiv 2503.20783",

@@ -173,7 +173,7 @@ static enum cn_status check_keys(const struct cn_json *section)
 static enum cn_status read_row(const struct reader *reader, const struct cn_json *section)
 {
     const char *name;
-    CN_TRY(type_of(section, "algorithm", "grpo", &name));
+    CN_TRY(type_of(section, "algorithm", cn_algorithms[0]->name, &name));
     reader->recipe->row = cn_algorithm_find(name);
     if (reader->recipe->row) return CN_OK;
     size_t n = 0;
