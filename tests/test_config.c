@@ -26,6 +26,7 @@ static const struct cn_option optimizer[] = {ROW("lr", REAL, "1e-6", UNIT),
                                              {0}};
 static const struct cn_option clip[] = {
     ROW("clip_low", REAL, "0.2", UNIT), ROW("clip_high", REAL, "0.2", UNIT), {0}};
+static const struct cn_option wide[] = {ROW("clip_high", REAL, "0.9", UNIT), {0}};
 static const struct cn_option soft[] = {ROW("tau", REAL, "1", UNIT), {0}};
 static const struct cn_option coef[] = {ROW("coef", REAL, "0.1", UNIT), {0}};
 static const struct cn_option coef_low[] = {
@@ -38,8 +39,8 @@ static const struct cn_option names[] = {
     ROW("methods", TEXTS, "[]", 0), ROW("shadow", TEXTS, "[]", 0), {0}};
 
 static const struct config_entry rows[] = {{"alpha", "", NULL, NULL}, {"beta", "", NULL, NULL}};
-static const struct config_entry surrogates[] = {{"hard", "", NULL, clip},
-                                                 {"soft", "", NULL, soft}};
+static const struct config_entry surrogates[] = {
+    {"hard", "", NULL, clip}, {"soft", "", NULL, soft}, {"wide", "", NULL, wide}};
 static const struct config_entry kls[] = {
     {"none", "", NULL, NULL}, {"k3", "", NULL, coef}, {"k1", "", NULL, coef_low}};
 static const struct config_entry shapings[] = {{"overlong", "", NULL, coef}};
@@ -60,7 +61,7 @@ static const struct config_section sections[] = {
     {.path = "algorithm.shaping", .form = CONFIG_LIST, OF(shapings)},
     {.path = "entropy", .form = CONFIG_NAMED, .options = names, OF(methods)},
     {.path = "env", .form = CONFIG_PICK, OF(surrogates)},
-    {.path = "rewards", .form = CONFIG_LIST, .options = weight, OF(rewards)},
+    {.path = "rewards", .form = CONFIG_LIST, .options = weight, OF(rewards), .fallback = "exact"},
 };
 
 static const char *preset(const char *row, const char *path)
@@ -190,6 +191,8 @@ TEST(a_text_for_a_section_of_names_sets_the_list)
     expect_tree(GIVEN("entropy=steer"), "{\"entropy\":{\"methods\":[\"steer\"]}}");
     expect_tree(GIVEN("{\"entropy\":[\"steer\",\"bonus\"]}", "entropy=none"),
                 "{\"entropy\":{\"methods\":[]}}");
+    expect_tree(GIVEN("{\"entropy\":{\"type\":\"bonus\",\"bonus\":{\"coef\":1}}}"),
+                "{\"entropy\":{\"bonus\":{\"coef\":1},\"methods\":[\"bonus\"]}}");
     expect_tree(GIVEN("entropy.methods=bonus"), "{\"entropy\":{\"methods\":[\"bonus\"]}}");
     expect_tree(GIVEN("{\"entropy\":{\"methods\":[{\"type\":\"bonus\",\"coef\":0.5},\"steer\"]}}"),
                 "{\"entropy\":{\"methods\":[\"bonus\",\"steer\"],\"bonus\":{\"coef\":0.5}}}");
@@ -201,6 +204,8 @@ TEST(lists_of_picks_take_texts_and_objects_and_indices)
                       "rewards.2=exact"),
                 "{\"rewards\":[{\"type\":\"exact\"},{\"type\":\"length\",\"weight\":0.5},{\"type\":"
                 "\"exact\"}]}");
+    expect_tree(GIVEN("rewards=none", "algorithm.shaping=none"),
+                "{\"rewards\":[],\"algorithm\":{\"shaping\":[]}}");
     expect_tree(GIVEN("rewards=exact"), "{\"rewards\":[{\"type\":\"exact\"}]}");
     expect_tree(GIVEN("optimizer.betas=[0.1,0.2]", "optimizer.betas.1=0.3"),
                 "{\"optimizer\":{\"betas\":[0.1,0.3]}}");
@@ -333,6 +338,11 @@ TEST(every_value_knows_where_it_came_from)
     expect_value(GIVEN("algorithm=beta"), "algorithm.surrogate.clip_high", "0.28", "preset beta");
     expect_value(GIVEN("algorithm=beta"), "algorithm.kl.type", "\"k3\"", "preset beta");
     expect_value(GIVEN("algorithm=beta"), "algorithm.anchor", "\"sampled\"", "preset beta");
+    /* a preset's option belongs to the entry that the preset picks */
+    expect_value(GIVEN("algorithm=beta", "algorithm.surrogate=wide"),
+                 "algorithm.surrogate.clip_high", "0.9", "default");
+    expect_value(GIVEN("{}"), "rewards.0.type", "\"exact\"", "default");
+    expect_value(GIVEN("algorithm=beta"), "algorithm.shaping.0.coef", "0.1", "default");
     expect_value(GIVEN("algorithm=alpha"), "algorithm.surrogate.clip_high", "0.2", "default");
     expect_value(GIVEN("{\"algorithm\":{\"clip_high\":0.5}}"), "algorithm.surrogate.clip_high",
                  "0.5", "f0.json:1");

@@ -185,20 +185,33 @@ static void add_axes(struct tables *t)
                 first);
 }
 
+/* The row of a configuration that names none; rows live for ever. */
+static const char *standard_row(void)
+{
+    struct cn_arena arena = {0};
+    struct cn_recipe recipe;
+    const char *name = NULL;
+    if (cn_recipe_read(NULL, NULL, &arena, &recipe) == CN_OK)
+        name = recipe.row->name;
+    else
+        cn_fail_clear();
+    cn_arena_free(&arena);
+    return name;
+}
+
 static void add_algorithms(struct tables *t)
 {
     size_t first = t->n_entries;
     for (const struct cn_algorithm *const *a = cn_algorithms; *a; a++)
         add_entry(t, (struct config_entry){(*a)->name, (*a)->summary, (*a)->reference, NULL});
-    add_section(
-        t,
-        (struct config_section){.path = "algorithm",
-                                .summary = "a row of choices, one per axis",
-                                .readers = "train, gradient",
-                                .form = CONFIG_PICK,
-                                .options = algorithm_options,
-                                .fallback = cn_algorithms[0] ? cn_algorithms[0]->name : NULL},
-        first);
+    add_section(t,
+                (struct config_section){.path = "algorithm",
+                                        .summary = "a row of choices, one per axis",
+                                        .readers = "train, gradient",
+                                        .form = CONFIG_PICK,
+                                        .options = algorithm_options,
+                                        .fallback = standard_row()},
+                first);
     add_axes(t);
     first = t->n_entries;
     for (const struct cn_entropy *const *e = cn_entropies; *e; e++)

@@ -119,23 +119,42 @@ static enum cn_status hoist_all(struct cn_json *section_node, const char *key)
     return status;
 }
 
+/* True for the text "none" where no entry has that name: it stands for the empty list. */
+static bool means_nothing(const struct config_section *section, const struct cn_json *node)
+{
+    return cn_json_kind(node) == CN_JSON_TEXT && cn_text_is(cn_json_text(node), "none") &&
+           !config_schema_entry(section, "none");
+}
+
+static enum cn_status empty_list(struct cn_json **node)
+{
+    cn_json_close(*node);
+    *node = NULL;
+    return cn_json_new(CN_JSON_LIST, node);
+}
+
+/* {"type": "x", ...} where a list of names is meant: "type" becomes the list. */
+static enum cn_status type_to_list(const struct config_section *section, struct cn_json *node)
+{
+    const struct cn_json *type = cn_json_get(node, "type");
+    struct cn_json *name, *list;
+    if (cn_json_kind(type) != CN_JSON_TEXT || cn_json_get(node, list_key(section))) return CN_OK;
+    CN_TRY(cn_json_copy(type, &name));
+    CN_TRY(wrap_list(name, &list));
+    cn_json_remove(node, "type");
+    return cn_json_set(node, list_key(section), list);
+}
+
 static enum cn_status named_section(const struct config_section *section, struct cn_json **node)
 {
-    if (cn_json_kind(*node) == CN_JSON_TEXT) {
-        bool none =
-            cn_text_is(cn_json_text(*node), "none") && !config_schema_entry(section, "none");
-        if (none) {
-            cn_json_close(*node);
-            *node = NULL;
-            CN_TRY(cn_json_new(CN_JSON_LIST, node));
-        } else
-            CN_TRY(as_list(node));
-    }
+    if (cn_json_kind(*node) == CN_JSON_TEXT)
+        CN_TRY(means_nothing(section, *node) ? empty_list(node) : as_list(node));
     if (cn_json_kind(*node) == CN_JSON_LIST) {
         struct cn_json *inside = *node;
         *node = NULL;
         CN_TRY(wrap_object(list_key(section), inside, node));
     }
+    CN_TRY(type_to_list(section, *node));
     for (const struct cn_option *o = section->options; o && o->name; o++)
         if (o->kind == CN_OPTION_TEXTS) CN_TRY(hoist_all(*node, o->name));
     return CN_OK;
@@ -150,6 +169,7 @@ static enum cn_status own_form(const struct config_schema *schema, const char *p
     if (section && section->form == CONFIG_PICK && kind == CN_JSON_TEXT) return as_type(node);
     if (section && section->form == CONFIG_NAMED) return named_section(section, node);
     if (section && section->form == CONFIG_LIST) {
+        if (means_nothing(section, *node)) return empty_list(node);
         if (kind == CN_JSON_TEXT) CN_TRY(as_type(node));
         return cn_json_kind(*node) == CN_JSON_OBJECT ? as_list(node) : CN_OK;
     }

@@ -25,10 +25,18 @@ enum cn_status config_preset(struct config *config, const char *path, const char
     size_t length = schema->preset_section ? strlen(schema->preset_section) : 0;
     if (!length || strncmp(path, schema->preset_section, length) != 0 || path[length] != '.')
         return CN_OK;
-    const char *row;
+    const char *row, *rest, *picked, *of_row;
     CN_TRY(config_picked(config, config_schema_section(schema, schema->preset_section),
                          schema->preset_section, &row));
+    const struct config_section *section = config_schema_owner(schema, path, &rest);
     *out = schema->preset(row, path + length + 1);
+    if (!*out || !*rest || strlen(section->path) <= length || section->form != CONFIG_PICK)
+        return CN_OK;
+    /* A preset's option belongs to the entry that the preset picks. */
+    of_row = schema->preset(row, section->path + length + 1);
+    if (!of_row) of_row = section->fallback ? section->fallback : "";
+    CN_TRY(config_picked(config, section, section->path, &picked));
+    if (strcmp(picked, of_row) != 0) *out = NULL;
     return CN_OK;
 }
 
