@@ -1,0 +1,4 @@
+/* libFuzzer: the json reader.  launch/fuzz runs it. */
+#include "fuzz.h"
+
+FUZZ_MAIN(json)
