@@ -16,14 +16,15 @@
     }
 #define UNIT .minimum = 0, .maximum = 1
 
-static const struct cn_option optimizer[] = {ROW("lr", REAL, "1e-6", UNIT),
-                                             ROW("betas", REALS, "[0.9, 0.999]", UNIT),
-                                             ROW("name", TEXT, "\"adamw\"", 0),
-                                             ROW("limit", REAL, "null", .nullable = true),
-                                             ROW("stop", TEXTS, "[]", 0),
-                                             ROW("init", JSON, "null", .nullable = true),
-                                             ROW("steps", INT, "10", .minimum = 1, .maximum = 100),
-                                             {0}};
+static const struct cn_option optimizer[] = {
+    ROW("lr", REAL, "1e-6", UNIT),
+    ROW("betas", REALS, "[0.9, 0.999]", UNIT),
+    ROW("name", TEXT, "\"adamw\"", 0),
+    ROW("limit", REAL, "null", .nullable = true),
+    ROW("stop", TEXTS, "[]", 0),
+    ROW("init", JSON, "null", .nullable = true),
+    ROW("steps", INT, "10", .minimum = 1, .maximum = 100, .safe_on_resume = true),
+    {0}};
 static const struct cn_option clip[] = {
     ROW("clip_low", REAL, "0.2", UNIT), ROW("clip_high", REAL, "0.2", UNIT), {0}};
 static const struct cn_option wide[] = {ROW("clip_high", REAL, "0.9", UNIT), {0}};
@@ -388,6 +389,27 @@ TEST(changes_list_what_differs_and_nothing_else)
     CHECK_OK(config_print_values(config, &text));
     CHECK(strstr(text.data, "optimizer.steps") != NULL);
     cn_str_free(&text);
+    config_close(config);
+}
+
+TEST(a_run_goes_on_only_where_nothing_unsafe_changed)
+{
+    struct config *config = NULL, *other = NULL;
+    struct cn_json *before = NULL;
+    CHECK_OK(open_config(&config, GIVEN("{\"optimizer\":{\"lr\":0.5}}", "algorithm=beta")));
+    CHECK_OK(config_resolve(config, &before));
+    CHECK_OK(config_check_resume(config, before, "runs/x"));
+    CHECK_OK(
+        open_config(&other, GIVEN("{\"optimizer\":{\"lr\":0.5,\"steps\":99}}", "algorithm=beta")));
+    CHECK_OK(config_check_resume(other, before, "runs/x"));
+    config_close(other);
+    CHECK_OK(open_config(&other, GIVEN("optimizer.lr=0.25", "algorithm=alpha")));
+    CHECK_FAILS(config_check_resume(other, before, "runs/x"), CN_ERR_CONFIG,
+                "runs/x cannot be continued with another configuration: optimizer.lr = 0.25 "
+                "(command line), was 0.5; "
+                "algorithm.type = \"alpha\" (command line), was \"beta\"");
+    config_close(other);
+    cn_json_close(before);
     config_close(config);
 }
 

@@ -58,6 +58,11 @@ enum cn_status config_each(struct config *config,
 enum cn_status config_resolve(struct config *config, struct cn_json **out);
 enum cn_status config_print_resolved(struct config *config, struct cn_str *out);
 
+/* Checks that a run started with the resolved tree `before` may go on: only options that are safe
+ * on resume differ. Fails: CN_ERR_CONFIG naming the run and every value that differs. */
+enum cn_status config_check_resume(struct config *config, const struct cn_json *before,
+                                   const char *name);
+
 /* One line per value that differs from preset and default: "optimizer.lr = 1e-05 (gsm8k.json:12;
  * default 1e-06)". */
 enum cn_status config_print_changes(struct config *config, struct cn_str *out);
