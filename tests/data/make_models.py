@@ -156,7 +156,7 @@ def adamw(model, sequences, seeds, temperature, top, out):
 if __name__ == "__main__":
     if len(sys.argv) == 3 and sys.argv[1] == "--golden":
         real = AutoModelForCausalLM.from_pretrained(sys.argv[2], dtype=torch.float32, attn_implementation="eager")
-        golden(real, sys.argv[2], torch.Generator().manual_seed(1), 1.0, ("top_p", 0.9, True), True)
+        golden(real, sys.argv[2], torch.Generator().manual_seed(1), 1.0, ("top_p", 0.9, True), False)
         sys.exit(0)
     for index, (name, row) in enumerate(MODELS.items()):
         if len(sys.argv) < 2 or name in sys.argv[1:]:

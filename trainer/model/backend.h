@@ -56,6 +56,8 @@ struct cn_model_backend {
      * and in the order of shape_tensors: what the decode engine packs.  Valid until the next step
      * or state_load.  Optional. */
     enum cn_status (*compute_weights)(void *self, const struct cn_buffer **out, size_t *n);
+    /* Threads that compute, > 0; absent: one. */
+    int (*threads)(const void *self);
     /* The shape of a transformer; NULL (or absent) for others.  Lives as long as the model. */
     const struct model_shape *(*shape)(const void *self);
 };

@@ -87,6 +87,10 @@ static enum cn_status find_torch(const struct cn_model_backend **out)
 static enum cn_status find_backend(const char *type, const struct cn_model_backend **out)
 {
     if (type && strcmp(type, "torch") == 0) return find_torch(out);
+    if (type && strcmp(type, "table") == 0) {
+        *out = &cn_model_backend_table;
+        return CN_OK;
+    }
     return cn_fail(CN_ERR_CONFIG, "model.type is \"%s\", allowed are \"torch\" and \"table\"",
                    type ? type : "");
 }
@@ -195,6 +199,11 @@ enum cn_status cn_model_state_load(struct cn_model *model, const char *path)
 const struct model_shape *model_shape(const struct cn_model *model)
 {
     return model->backend->shape ? model->backend->shape(model->self) : NULL;
+}
+
+int model_threads(const struct cn_model *model)
+{
+    return model->backend->threads ? model->backend->threads(model->self) : 1;
 }
 
 enum cn_status model_compute_weights(struct cn_model *model, const struct cn_buffer **out,

@@ -303,6 +303,11 @@ const struct model_shape *torch_shape(const void *self)
     return &((const torch_model *)self)->shape;
 }
 
+int torch_threads(const void *self)
+{
+    return ((const torch_model *)self)->threads;
+}
+
 } // namespace
 
 extern "C" __attribute__((visibility("default")))
@@ -325,5 +330,6 @@ const struct cn_model_backend cn_model_backend_torch = {
     .state_load = torch_state_load_model,
     .logits = torch_logits,
     .compute_weights = torch_compute_weights,
+    .threads = torch_threads,
     .shape = torch_shape,
 };

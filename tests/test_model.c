@@ -1,0 +1,406 @@
+/* The model seam: the same checks against every back end that is built in. */
+#include "check.h"
+
+#include "carnot/json.h"
+#include "carnot/model.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+/* A back end and a small random start of it. */
+struct subject {
+    const char *type, *init;
+    double slack; /* of a slope found with steps of 2e-3 */
+};
+
+static const struct subject subjects[] = {
+    {"table",
+     "{\"type\": \"table\", \"vocab_size\": 11, \"order\": 2, \"states\": 121, \"context\": 64,"
+     " \"initializer_range\": 0.7}",
+     1e-3},
+    {"table",
+     "{\"type\": \"table\", \"vocab_size\": 11, \"order\": 3, \"states\": 37, \"context\": 64,"
+     " \"initializer_range\": 0.7}",
+     1e-3}, /* hashed states */
+#ifdef CN_WITH_TORCH
+    {"torch",
+     "{\"architectures\": [\"Qwen2ForCausalLM\"], \"model_type\": \"qwen2\", "
+     "\"vocab_size\": 11, \"hidden_size\": 8,"
+     " \"intermediate_size\": 12, \"num_hidden_layers\": 2, \"num_attention_heads\": 2, "
+     "\"num_key_value_heads\": 1,"
+     " \"max_position_embeddings\": 64, \"rms_norm_eps\": 1e-6, \"rope_theta\": 10000.0, "
+     "\"hidden_act\": \"silu\","
+     " \"tie_word_embeddings\": true, \"initializer_range\": 0.3}",
+     1e-2},
+#endif
+};
+enum { SUBJECTS = sizeof subjects / sizeof *subjects, SEQUENCES = 5, TOKENS_MAX = 64 };
+
+/* A model, a batch of two groups and room for channels and their gradients. */
+struct bench {
+    struct cn_arena arena;
+    struct cn_model *model;
+    struct cn_batch batch;
+    struct cn_atom atom;
+    struct cn_live_out out;
+    struct cn_token_grad grad;
+};
+
+static enum cn_status open_model(const struct subject *subject, const char *path, uint64_t seed,
+                                 struct cn_model **out)
+{
+    struct cn_json *init;
+    CN_TRY(cn_json_parse(cn_text(subject->init), "init", &init));
+    const struct cn_model_settings settings = {.type = subject->type,
+                                               .path = path,
+                                               .init = path ? NULL : init,
+                                               .device = "cpu",
+                                               .dtype = CN_DTYPE_F32,
+                                               .threads = 1,
+                                               .trainable = true,
+                                               .seed = seed};
+    enum cn_status status = cn_model_open(&settings, out);
+    cn_json_close(init);
+    return status;
+}
+
+static enum cn_status bench_columns(struct bench *b)
+{
+    double **columns[] = {&b->out.logp,    &b->out.entropy,    &b->out.entropy_top,
+                          &b->grad.d_logp, &b->grad.d_entropy, &b->grad.d_entropy_top};
+    for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+        CN_TRY(CN_NEW(&b->arena, b->batch.n_tokens, columns[c]));
+    for (size_t t = 0; t < b->batch.n_tokens; t++) {
+        b->grad.d_logp[t] = 0.1 * (double)((t * 7) % 11) - 0.5;
+        b->grad.d_entropy[t] = 0.05 * (double)((t * 5) % 13) - 0.3;
+        b->grad.d_entropy_top[t] = 0.07 * (double)((t * 3) % 7) - 0.2;
+    }
+    return CN_OK;
+}
+
+static enum cn_status bench_open(struct bench *b, const struct subject *subject)
+{
+    static const size_t lengths[SEQUENCES] = {7, 9, 5, 8, 4};
+    static const uint32_t groups[SEQUENCES] = {0, 0, 0, 1, 1};
+    memset(b, 0, sizeof *b);
+    cn_arena_init(&b->arena);
+    CN_TRY(open_model(subject, NULL, 1, &b->model));
+    CN_TRY(cn_batch_init(&b->batch, &b->arena, lengths, SEQUENCES));
+    for (size_t s = 0; s < SEQUENCES; s++) {
+        b->batch.group[s] = groups[s];
+        for (size_t i = 0; i < lengths[s]; i++) {
+            const size_t t = b->batch.seq_start[s] + i;
+            b->batch.token[t] = (int32_t)(i < 3 ? 2 + groups[s] + i : (t * 5 + s) % 11);
+            b->batch.role[t] = i < 3    ? CN_ROLE_PROMPT
+                               : i == 6 ? CN_ROLE_ENVIRONMENT
+                                        : CN_ROLE_POLICY;
+        }
+    }
+    b->atom = (struct cn_atom){.batch = &b->batch,
+                               .span = cn_batch_all(&b->batch),
+                               .temperature = 0.9,
+                               .top = {CN_TOP_K, 4, true},
+                               .channels = CN_LIVE_BIT(logp) | CN_LIVE_BIT(entropy) |
+                                           CN_LIVE_BIT(entropy_top)};
+    return bench_columns(b);
+}
+
+static void bench_close(struct bench *b)
+{
+    cn_model_close(b->model);
+    cn_arena_free(&b->arena);
+}
+
+/* sum over tokens and channels of d_channel channel: what backward differentiates */
+static double objective(struct bench *b)
+{
+    double sum = 0;
+    if (cn_model_score(b->model, -1, &b->atom, &b->out) != CN_OK) return NAN;
+    for (size_t t = 0; t < b->batch.n_tokens; t++)
+        sum += b->grad.d_logp[t] * b->out.logp[t] + b->grad.d_entropy[t] * b->out.entropy[t] +
+               b->grad.d_entropy_top[t] * b->out.entropy_top[t];
+    return sum;
+}
+
+static enum cn_status backward(struct bench *b)
+{
+    CN_TRY(cn_model_forward(b->model, &b->atom, &b->out));
+    return cn_model_backward(b->model, &b->grad);
+}
+
+static enum cn_status step(struct bench *b)
+{
+    const struct cn_step_options options = {.lr = 0.01,
+                                            .beta1 = 0.9,
+                                            .beta2 = 0.99,
+                                            .epsilon = 1e-8,
+                                            .weight_decay = 0.1,
+                                            .clip_norm = 1};
+    struct cn_step_result result;
+    CN_TRY(cn_model_zero_gradients(b->model));
+    CN_TRY(backward(b));
+    CN_TRY(cn_model_step(b->model, &options, &result));
+    CN_BUG_IF(result.skipped);
+    return CN_OK;
+}
+
+/* A new folder under the system's temporary one. */
+static bool temporary_folder(char *out, size_t size)
+{
+    snprintf(out, size, "%s/carnot_model_XXXXXX", getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp");
+    return mkdtemp(out) != NULL;
+}
+
+static void remove_file(const char *folder, const char *name)
+{
+    char path[600];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    unlink(path);
+}
+
+static void remove_folder(const char *folder)
+{
+    remove_file(folder, "config.json");
+    remove_file(folder, "model.safetensors");
+    remove_file(folder, "state.safetensors");
+    rmdir(folder);
+}
+
+TEST(gradients_are_the_slopes_of_the_channels)
+{
+    static const struct cn_top tops[] = {
+        {CN_TOP_K, 4, true}, {CN_TOP_K, 3, false}, {CN_TOP_NONE, 0, false}};
+    for (int i = 0; i < SUBJECTS * 3; i++) {
+        struct bench b;
+        const struct cn_buffer *weights, *gradients;
+        size_t n;
+        CHECK_OK(bench_open(&b, &subjects[i / 3]));
+        b.atom.top = tops[i % 3];
+        CHECK_OK(cn_model_zero_gradients(b.model));
+        CHECK_OK(backward(&b));
+        CHECK_OK(cn_model_gradients(b.model, &gradients, &n));
+        CHECK_OK(cn_model_weights(b.model, &weights, &n));
+        size_t moved = 0;
+        for (size_t k = 0; k < n; k++)
+            for (size_t j = 0; j < weights[k].count; j += 1 + weights[k].count / 200) {
+                float *w = &((float *)weights[k].data)[j], before = *w;
+                const double found = (double)((float *)gradients[k].data)[j];
+                volatile float up = before + 2e-3f, down = before - 2e-3f;
+                *w = up;
+                double high = objective(&b);
+                *w = down;
+                double low = objective(&b);
+                *w = before;
+                CHECK_NEAR(found, (high - low) / ((double)up - (double)down),
+                           subjects[i / 3].slack * (1 + fabs(found)));
+                moved += fabs(found) > 1e-2;
+            }
+        CHECK(moved > 5);
+        bench_close(&b);
+    }
+}
+
+TEST(only_policy_tokens_of_the_atom_are_written)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        b.atom.span = (struct cn_span){1, 3};
+        for (size_t t = 0; t < b.batch.n_tokens; t++)
+            b.out.logp[t] = b.out.entropy[t] = 99;
+        CHECK_OK(cn_model_score(b.model, -1, &b.atom, &b.out));
+        for (size_t t = 0; t < b.batch.n_tokens; t++) {
+            bool inside = t >= b.batch.seq_start[1] && t < b.batch.seq_start[3];
+            if (!inside)
+                CHECK_NEAR(b.out.logp[t], 99, 0);
+            else if (b.batch.role[t] == CN_ROLE_POLICY)
+                CHECK(b.out.logp[t] < 0 && b.out.entropy[t] > 0 &&
+                      b.out.entropy[t] < log(11) + 1e-6);
+            else
+                CHECK(b.out.logp[t] == 0 && b.out.entropy[t] == 0);
+        }
+        bench_close(&b);
+    }
+}
+
+TEST(atoms_of_one_sequence_sum_to_the_gradient_of_the_whole)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        const struct cn_buffer *gradients;
+        size_t n;
+        float whole[4096];
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        CHECK_OK(cn_model_zero_gradients(b.model));
+        CHECK_OK(backward(&b));
+        CHECK_OK(cn_model_gradients(b.model, &gradients, &n));
+        memcpy(whole, gradients[0].data, gradients[0].count * sizeof *whole);
+        CHECK_OK(cn_model_zero_gradients(b.model));
+        for (size_t s = 0; s < SEQUENCES; s++) {
+            b.atom.span = (struct cn_span){s, s + 1};
+            CHECK_OK(backward(&b));
+        }
+        double scale = 0;
+        for (size_t j = 0; j < gradients[0].count; j++) {
+            CHECK_NEAR(((float *)gradients[0].data)[j], whole[j], 2e-6);
+            scale = fmax(scale, fabs((double)whole[j]));
+        }
+        CHECK(scale > 0.01);
+        bench_close(&b);
+    }
+}
+
+TEST(a_random_start_depends_on_its_seed_only)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct cn_model *model[3];
+        const struct cn_buffer *weights[3];
+        size_t n;
+        for (int k = 0; k < 3; k++) {
+            CHECK_OK(open_model(&subjects[i], NULL, k == 2 ? 8 : 7, &model[k]));
+            CHECK_OK(cn_model_weights(model[k], &weights[k], &n));
+        }
+        CHECK(memcmp(weights[0]->data, weights[1]->data, weights[0]->count * sizeof(float)) == 0);
+        CHECK(memcmp(weights[0]->data, weights[2]->data, weights[0]->count * sizeof(float)) != 0);
+        for (int k = 0; k < 3; k++)
+            cn_model_close(model[k]);
+    }
+}
+
+TEST(a_step_follows_the_gradient_and_a_frozen_copy_stays)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        double before[TOKENS_MAX];
+        int copy = -1;
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        double start = objective(&b);
+        memcpy(before, b.out.logp, b.batch.n_tokens * sizeof *before);
+        CHECK_OK(cn_model_freeze(b.model, NULL, &copy));
+        for (int k = 0; k < 5; k++)
+            CHECK_OK(step(&b));
+        CHECK(objective(&b) < start - 1e-3); /* steps descend */
+        CHECK_OK(cn_model_score(b.model, copy, &b.atom, &b.out));
+        CHECK(memcmp(before, b.out.logp, b.batch.n_tokens * sizeof *before) == 0);
+        CHECK_FAILS(cn_model_score(b.model, copy + 1, &b.atom, &b.out), CN_ERR_BUG, "frozen copy");
+        bench_close(&b);
+    }
+}
+
+TEST(a_saved_folder_opens_with_the_same_numbers)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        struct cn_model *again;
+        char folder[512];
+        double before[TOKENS_MAX];
+        int copy = -1;
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        CHECK(temporary_folder(folder, sizeof folder));
+        CHECK_OK(step(&b));
+        CHECK_OK(cn_model_save(b.model, folder, CN_DTYPE_F32));
+        objective(&b);
+        memcpy(before, b.out.logp, b.batch.n_tokens * sizeof *before);
+        CHECK_OK(open_model(&subjects[i], folder, 0, &again));
+        CHECK_OK(cn_model_score(again, -1, &b.atom, &b.out));
+        CHECK(memcmp(before, b.out.logp, b.batch.n_tokens * sizeof *before) == 0);
+        CHECK_OK(step(&b));
+        CHECK_OK(cn_model_freeze(b.model, folder, &copy));
+        CHECK_OK(cn_model_score(b.model, copy, &b.atom, &b.out));
+        CHECK(memcmp(before, b.out.logp, b.batch.n_tokens * sizeof *before) == 0);
+        cn_model_close(again);
+        remove_folder(folder);
+        bench_close(&b);
+    }
+}
+
+TEST(a_resumed_state_goes_on_bit_for_bit)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b, c;
+        const struct cn_buffer *first, *second;
+        size_t n;
+        char folder[512], path[600];
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        CHECK_OK(bench_open(&c, &subjects[i]));
+        CHECK(temporary_folder(folder, sizeof folder));
+        snprintf(path, sizeof path, "%s/state.safetensors", folder);
+        for (int k = 0; k < 2; k++)
+            CHECK_OK(step(&b));
+        CHECK_OK(cn_model_state_save(b.model, path));
+        for (int k = 0; k < 2; k++)
+            CHECK_OK(step(&b));
+        CHECK_OK(cn_model_state_load(c.model, path));
+        for (int k = 0; k < 2; k++)
+            CHECK_OK(step(&c));
+        CHECK_OK(cn_model_weights(b.model, &first, &n));
+        CHECK_OK(cn_model_weights(c.model, &second, &n));
+        for (size_t k = 0; k < n; k++)
+            CHECK(memcmp(first[k].data, second[k].data, first[k].count * sizeof(float)) == 0);
+        remove_folder(folder);
+        bench_close(&b);
+        bench_close(&c);
+    }
+}
+
+TEST(a_gradient_that_is_not_finite_changes_nothing)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        struct cn_step_result result = {0};
+        const struct cn_step_options options = {
+            .lr = 0.1, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8};
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        double start = objective(&b);
+        CHECK_OK(cn_model_zero_gradients(b.model));
+        for (size_t t = 0; t < b.batch.n_tokens; t++)
+            b.grad.d_logp[t] = t == 5 ? NAN : 0.1;
+        CHECK_OK(backward(&b));
+        CHECK_OK(cn_model_step(b.model, &options, &result));
+        CHECK(result.skipped && !isfinite(result.grad_norm));
+        CHECK_OK(bench_columns(&b));
+        CHECK_NEAR(objective(&b), start, 0);
+        bench_close(&b);
+    }
+}
+
+TEST(bad_input_is_refused_with_its_reason)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        size_t length = 65;
+        struct cn_batch wide;
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        CHECK_FAILS(cn_model_backward(b.model, &b.grad), CN_ERR_BUG, "without a pending forward");
+        b.batch.token[4] = 11;
+        CHECK_FAILS(cn_model_score(b.model, -1, &b.atom, &b.out), CN_ERR_MODEL,
+                    "has id 11, the model's vocabulary has 11");
+        b.batch.token[4] = -1;
+        CHECK_FAILS(cn_model_forward(b.model, &b.atom, &b.out), CN_ERR_MODEL, "has id -1");
+        b.batch.token[4] = 0;
+        b.atom.channels |= CN_LIVE_BIT(value);
+        CHECK_FAILS(cn_model_score(b.model, -1, &b.atom, &b.out), CN_ERR_MODEL, "no value head");
+        b.atom.channels = CN_LIVE_BIT(logp);
+        CHECK_OK(cn_batch_init(&wide, &b.arena, &length, 1));
+        const struct cn_atom atom = {
+            .batch = &wide, .span = {0, 1}, .temperature = 1, .channels = CN_LIVE_BIT(logp)};
+        const struct cn_live_out nowhere = {0};
+        CHECK_FAILS(cn_model_score(b.model, -1, &atom, &nowhere), CN_ERR_MODEL,
+                    "has 65 tokens, the model's context is 64");
+        bench_close(&b);
+    }
+}
+
+TEST(an_unknown_type_is_refused)
+{
+    const struct subject wrong = {"onnx", "{}", 0};
+    struct cn_model *model;
+    CHECK_FAILS(open_model(&wrong, NULL, 0, &model), CN_ERR_CONFIG, "model.type is \"onnx\"");
+    const struct cn_model_settings empty = {.type = "table"};
+    CHECK_FAILS(cn_model_open(&empty, &model), CN_ERR_CONFIG, "model.path is not set");
+}
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv);
+}

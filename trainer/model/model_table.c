@@ -1,0 +1,496 @@
+/* The table back end: a softmax policy with one row of logits per state, in plain C, with exact
+ * gradients.
+ *
+ * The state of a token is its last `order` predecessors: their digits in base `vocab_size` where
+ * vocab_size^order states fit, a hash of them otherwise (rows are then shared).  It learns a bandit
+ * in milliseconds and lets everything above the seam be tested without libtorch.  Settings, from
+ * model.init or the config.json of model.path: { "type": "table", "vocab_size": 32, "order": 2,
+ * "states": 4096, "context": 4096, "initializer_range": 0.01 } */
+#include "backend.h"
+#include "safetensors.h"
+#include "table_row.h"
+
+#include "carnot/json.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const char WEIGHT_NAME[] = "table.weight";
+enum { ORDER_MAX = 16 };
+
+/* A policy token: where its logits are and what it is. */
+struct item {
+    size_t state, token; /* row of the table; index in the batch */
+    int32_t target;
+};
+
+struct table {
+    struct cn_arena arena; /* of the arrays below, but for the copies */
+    struct cn_model_info info;
+    int64_t order, states;
+    double initializer_range;
+    bool trainable;
+    size_t n; /* elements of the table */
+    float *weight, *gradient, *m, *v;
+    float **copies;
+    size_t n_copies;
+    uint64_t steps;
+    struct cn_buffer weight_buffer, gradient_buffer;
+    struct table_row row;
+    /* The pending atom. */
+    struct item *items;
+    size_t n_items, items_capacity;
+    struct cn_atom atom;
+    bool pending;
+};
+
+/* ---- states
+ * -------------------------------------------------------------------------------------------------------
+ */
+
+/* Row of the table for the token after ids[0..n). */
+static size_t state_of(const struct table *t, const int32_t *ids, size_t n)
+{
+    const uint64_t vocab = t->info.vocab_size, states = (uint64_t)t->states;
+    uint64_t exact = 0, mixed = 0x9e3779b97f4a7c15u, reach = 1;
+    bool fits = true;
+    for (size_t k = (size_t)t->order; k > 0; k--) {
+        uint64_t id = k <= n ? (uint64_t)ids[n - k] : 0;
+        exact = exact * vocab + id;
+        mixed = (mixed ^ (id + 1)) * 0xbf58476d1ce4e5b9u;
+        mixed ^= mixed >> 29;
+        fits = fits && reach <= states / vocab;
+        reach *= fits ? vocab : 1;
+    }
+    return (size_t)(fits ? exact : mixed % states);
+}
+
+static enum cn_status need_trainable(const struct table *t)
+{
+    if (t->trainable) return CN_OK;
+    return cn_fail(CN_ERR_BUG, "this model was opened for scoring only (trainable = false)");
+}
+
+static enum cn_status check_ids(const struct table *t, const int32_t *ids, size_t n, size_t index)
+{
+    if (n > t->info.context_length)
+        return cn_fail(CN_ERR_MODEL, "sequence %zu has %zu tokens, the model's context is %zu",
+                       index, n, t->info.context_length);
+    for (size_t i = 0; i < n; i++)
+        if (ids[i] < 0 || (size_t)ids[i] >= t->info.vocab_size)
+            return cn_fail(CN_ERR_MODEL,
+                           "token %zu of sequence %zu has id %d, the model's vocabulary has %zu", i,
+                           index, (int)ids[i], t->info.vocab_size);
+    return CN_OK;
+}
+
+/* Collects the policy tokens of an atom. */
+static enum cn_status collect(struct table *t, const struct cn_atom *atom)
+{
+    const struct cn_batch *batch = atom->batch;
+    t->n_items = 0;
+    if (atom->channels & CN_LIVE_BIT(value))
+        return cn_fail(CN_ERR_MODEL,
+                       "no value head: channel value was asked for, but this model has none");
+    if (!(atom->temperature > 0))
+        return cn_fail(CN_ERR_BUG, "temperature of an atom is %g, it must be positive",
+                       atom->temperature);
+    size_t most = batch->seq_start[atom->span.end] - batch->seq_start[atom->span.begin];
+    if (most > t->items_capacity) {
+        struct item *grown = realloc(t->items, most * sizeof *grown);
+        if (!grown) return cn_fail(CN_ERR_MEMORY, "out of memory: an atom of %zu tokens", most);
+        t->items = grown;
+        t->items_capacity = most;
+    }
+    for (size_t s = atom->span.begin; s < atom->span.end; s++) {
+        const size_t begin = batch->seq_start[s], end = batch->seq_start[s + 1];
+        CN_TRY(check_ids(t, batch->token + begin, end - begin, s));
+        for (size_t i = begin + 1; i < end; i++)
+            if (batch->role[i] == CN_ROLE_POLICY)
+                t->items[t->n_items++] =
+                    (struct item){state_of(t, batch->token + begin, i - begin), i, batch->token[i]};
+    }
+    return CN_OK;
+}
+
+/* ---- scoring and training
+ * ------------------------------------------------------------------------------------------ */
+
+static void fill(struct table *t, const float *weight, const struct cn_atom *atom,
+                 const struct cn_live_out *out)
+{
+    double *const columns[] = {out->logp, out->entropy, out->entropy_top, out->value};
+    const size_t begin = atom->batch->seq_start[atom->span.begin],
+                 end = atom->batch->seq_start[atom->span.end];
+    for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
+        for (size_t i = begin; columns[c] && i < end; i++)
+            columns[c][i] = 0;
+    const struct cn_top top = atom->channels & CN_LIVE_BIT(entropy_top)
+                                  ? atom->top
+                                  : (struct cn_top){.form = CN_TOP_NONE};
+    for (size_t k = 0; k < t->n_items; k++) {
+        const struct item *item = &t->items[k];
+        table_row_forward(&t->row, weight + item->state * t->info.vocab_size, atom->temperature,
+                          &top);
+        if (out->logp) out->logp[item->token] = t->row.log_p[item->target];
+        if (out->entropy) out->entropy[item->token] = t->row.entropy;
+        if (out->entropy_top) out->entropy_top[item->token] = t->row.top_entropy;
+    }
+}
+
+static enum cn_status table_score(void *self, int copy, const struct cn_atom *atom,
+                                  const struct cn_live_out *out)
+{
+    struct table *t = self;
+    t->pending = false;
+    if (copy >= 0 && (size_t)copy >= t->n_copies)
+        return cn_fail(CN_ERR_BUG, "frozen copy %d does not exist: there are %zu", copy,
+                       t->n_copies);
+    CN_TRY(collect(t, atom));
+    fill(t, copy < 0 ? t->weight : t->copies[copy], atom, out);
+    return CN_OK;
+}
+
+static enum cn_status table_forward(void *self, const struct cn_atom *atom,
+                                    const struct cn_live_out *out)
+{
+    struct table *t = self;
+    CN_TRY(need_trainable(t));
+    CN_TRY(table_score(t, -1, atom, out));
+    t->atom = *atom;
+    t->pending = true;
+    return CN_OK;
+}
+
+static double at(const double *column, size_t i)
+{
+    return column ? column[i] : 0;
+}
+
+static enum cn_status table_backward(void *self, const struct cn_token_grad *grad)
+{
+    struct table *t = self;
+    if (!t->pending) return cn_fail(CN_ERR_BUG, "backward without a pending forward");
+    t->pending = false;
+    const bool restricted = t->atom.channels & CN_LIVE_BIT(entropy_top);
+    const struct cn_top top = restricted ? t->atom.top : (struct cn_top){.form = CN_TOP_NONE};
+    for (size_t k = 0; k < t->n_items; k++) {
+        const struct item *item = &t->items[k];
+        const size_t row = item->state * t->info.vocab_size;
+        table_row_forward(&t->row, t->weight + row, t->atom.temperature, &top);
+        const struct table_row_gradient d = {
+            .target = item->target,
+            .d_logp = at(grad->d_logp, item->token),
+            .d_entropy = at(grad->d_entropy, item->token),
+            .d_top = restricted ? at(grad->d_entropy_top, item->token) : 0};
+        table_row_backward(&t->row, &d, t->gradient + row);
+    }
+    return CN_OK;
+}
+
+static enum cn_status table_zero_gradients(void *self)
+{
+    struct table *t = self;
+    if (t->gradient) memset(t->gradient, 0, t->n * sizeof *t->gradient);
+    return CN_OK;
+}
+
+static enum cn_status table_gradients(void *self, const struct cn_buffer **out, size_t *n)
+{
+    struct table *t = self;
+    CN_TRY(need_trainable(t));
+    *out = &t->gradient_buffer;
+    *n = 1;
+    return CN_OK;
+}
+
+static enum cn_status table_weights(void *self, const struct cn_buffer **out, size_t *n)
+{
+    struct table *t = self;
+    *out = &t->weight_buffer;
+    *n = 1;
+    return CN_OK;
+}
+
+/* AdamW as the torch back end does it, in double. */
+static enum cn_status table_step(void *self, const struct cn_step_options *o,
+                                 struct cn_step_result *result)
+{
+    struct table *t = self;
+    CN_TRY(need_trainable(t));
+    double squares = 0;
+    for (size_t i = 0; i < t->n; i++)
+        squares += (double)t->gradient[i] * (double)t->gradient[i];
+    result->grad_norm = sqrt(squares);
+    result->skipped = !isfinite(result->grad_norm);
+    if (result->skipped) return CN_OK;
+    t->steps++;
+    t->pending = false;
+    const double clip = o->clip_norm > 0 ? fmin(1, o->clip_norm / (result->grad_norm + 1e-6)) : 1;
+    const double bias1 = 1 - pow(o->beta1, (double)t->steps),
+                 bias2 = 1 - pow(o->beta2, (double)t->steps);
+    for (size_t i = 0; i < t->n; i++) {
+        const double g = (double)t->gradient[i] * clip;
+        const double m = o->beta1 * (double)t->m[i] + (1 - o->beta1) * g;
+        const double v = o->beta2 * (double)t->v[i] + (1 - o->beta2) * g * g;
+        const double w = (double)t->weight[i] * (1 - o->lr * o->weight_decay);
+        t->m[i] = (float)m;
+        t->v[i] = (float)v;
+        t->weight[i] = (float)(w - o->lr / bias1 * m / (sqrt(v / bias2) + o->epsilon));
+    }
+    return CN_OK;
+}
+
+/* ---- files
+ * ----------------------------------------------------------------------------------------------------------
+ */
+
+static enum cn_status read_weights(const struct table *t, const char *path, const char *name,
+                                   float *out)
+{
+    struct safetensors *file;
+    CN_TRY(safetensors_open(path, &file));
+    enum cn_status status = safetensors_read_f32(file, name, 2, t->weight_buffer.shape, out);
+    safetensors_close(file);
+    return status;
+}
+
+static enum cn_status table_freeze(void *self, const char *path, int *copy)
+{
+    struct table *t = self;
+    float **grown = realloc(t->copies, (t->n_copies + 1) * sizeof *grown), *frozen = NULL;
+    if (!grown) return cn_fail(CN_ERR_MEMORY, "out of memory: a frozen copy");
+    t->copies = grown;
+    CN_TRY(CN_NEW(&t->arena, t->n, &frozen));
+    memcpy(frozen, t->weight, t->n * sizeof *frozen);
+    if (path) CN_TRY(read_weights(t, path, WEIGHT_NAME, frozen));
+    t->copies[t->n_copies] = frozen;
+    *copy = (int)t->n_copies++;
+    return CN_OK;
+}
+
+static enum cn_status table_save(void *self, const char *folder, enum cn_dtype dtype)
+{
+    struct table *t = self;
+    struct cn_str text = {0}, path = {0};
+    const struct safetensors_target target = {.path = folder, .dtype = dtype};
+    enum cn_status status;
+    CN_TRY_GOTO(safetensors_save(&target, &t->weight_buffer, 1), out);
+    CN_TRY_GOTO(cn_str_format(&text,
+                              "{\n  \"type\": \"table\",\n  \"vocab_size\": %zu,\n  \"order\": "
+                              "%lld,\n  \"states\": %lld,\n"
+                              "  \"context\": %zu\n}\n",
+                              t->info.vocab_size, (long long)t->order, (long long)t->states,
+                              t->info.context_length),
+                out);
+    CN_TRY_GOTO(cn_str_format(&path, "%s/config.json", folder), out);
+    status = cn_file_replace(path.data, text.data, text.length);
+out:
+    cn_str_free(&text);
+    cn_str_free(&path);
+    return status;
+}
+
+static enum cn_status table_state_save(void *self, const char *path)
+{
+    struct table *t = self;
+    CN_TRY(need_trainable(t));
+    int64_t steps = (int64_t)t->steps;
+    struct cn_buffer all[4] = {t->weight_buffer,
+                               t->weight_buffer,
+                               t->weight_buffer,
+                               {.name = "step",
+                                .dtype = CN_DTYPE_I64,
+                                .rank = 1,
+                                .shape = {1},
+                                .count = 1,
+                                .data = &steps,
+                                .device = -1}};
+    all[1].name = "exp_avg.table.weight";
+    all[1].data = t->m;
+    all[2].name = "exp_avg_sq.table.weight";
+    all[2].data = t->v;
+    const struct safetensors_target target = {.path = path, .dtype = CN_DTYPE_F32};
+    return safetensors_save(&target, all, 4);
+}
+
+static enum cn_status table_state_load(void *self, const char *path)
+{
+    struct table *t = self;
+    CN_TRY(need_trainable(t));
+    struct safetensors *file;
+    CN_TRY(safetensors_open(path, &file));
+    enum cn_status status = CN_OK;
+    float *fresh =
+        malloc(3 * t->n * sizeof *fresh); /* everything is read before anything is replaced */
+    int64_t steps = -1;
+    const struct cn_buffer *counter = safetensors_find(file, "step");
+    if (counter && counter->dtype == CN_DTYPE_I64 && counter->count == 1)
+        memcpy(&steps, counter->data, sizeof steps);
+    if (!fresh)
+        status = cn_fail(CN_ERR_MEMORY, "out of memory: the state of %zu numbers", t->n);
+    else if (steps < 0)
+        status = cn_fail(CN_ERR_MODEL,
+                         "%s: no step count (I64, one element): not an optimizer state", path);
+    if (status != CN_OK) goto out;
+    const int64_t *shape = t->weight_buffer.shape;
+    CN_TRY_GOTO(safetensors_read_f32(file, WEIGHT_NAME, 2, shape, fresh), out);
+    CN_TRY_GOTO(safetensors_read_f32(file, "exp_avg.table.weight", 2, shape, fresh + t->n), out);
+    CN_TRY_GOTO(safetensors_read_f32(file, "exp_avg_sq.table.weight", 2, shape, fresh + 2 * t->n),
+                out);
+    memcpy(t->weight, fresh, t->n * sizeof *fresh);
+    memcpy(t->m, fresh + t->n, t->n * sizeof *fresh);
+    memcpy(t->v, fresh + 2 * t->n, t->n * sizeof *fresh);
+    t->steps = (uint64_t)steps;
+    t->pending = false;
+out:
+    free(fresh);
+    safetensors_close(file);
+    return status;
+}
+
+/* ---- open and close
+ * --------------------------------------------------------------------------------------------------
+ */
+
+static enum cn_status table_logits(void *self, const struct backend_rows *rows, float *out)
+{
+    struct table *t = self;
+    const size_t vocab = t->info.vocab_size;
+    for (size_t s = 0; s < rows->n; s++) {
+        const int32_t *ids = rows->ids + rows->start[s];
+        const size_t n = rows->start[s + 1] - rows->start[s];
+        CN_TRY(check_ids(t, ids, n, s));
+        for (size_t i = rows->all ? 1 : n; i <= n; i++, out += vocab)
+            memcpy(out, t->weight + state_of(t, ids, i) * vocab, vocab * sizeof *out);
+    }
+    return CN_OK;
+}
+
+static const struct cn_model_info *table_info(const void *self)
+{
+    return &((const struct table *)self)->info;
+}
+
+static void table_close(void *self)
+{
+    struct table *t = self;
+    free(t->copies);
+    cn_arena_free(&t->arena);
+    free(t->items);
+    table_row_free(&t->row);
+    free(t);
+}
+
+static enum cn_status parse(struct table *t, const struct cn_json *config)
+{
+    int64_t vocab, context;
+    CN_TRY(cn_json_need_int(config, "vocab_size", 2, 1 << 20, &vocab));
+    CN_TRY(cn_json_int_or(config, "order", 0, ORDER_MAX, 2, &t->order));
+    CN_TRY(cn_json_int_or(config, "states", 1, 1 << 24, 4096, &t->states));
+    CN_TRY(cn_json_int_or(config, "context", 1, 1 << 24, 4096, &context));
+    CN_TRY(cn_json_real_or(config, "initializer_range", 0.01, &t->initializer_range));
+    t->info = (struct cn_model_info){.family = "table",
+                                     .vocab_size = (size_t)vocab,
+                                     .context_length = (size_t)context,
+                                     .hidden_size = (size_t)t->states,
+                                     .n_layers = 1};
+    if (t->states > (int64_t)(SIZE_MAX / 64) / vocab || vocab * t->states > ((int64_t)1 << 31))
+        return cn_fail(CN_ERR_MODEL,
+                       "a table of %lld states x %lld tokens is too large: at most 2^31 numbers",
+                       (long long)t->states, (long long)vocab);
+    t->n = (size_t)(vocab * t->states);
+    t->info.n_parameters = t->n;
+    return CN_OK;
+}
+
+static enum cn_status parse_folder(struct table *t, const char *folder)
+{
+    struct cn_str path = {0}, text = {0};
+    struct cn_json *root = NULL;
+    enum cn_status status;
+    CN_TRY_GOTO(cn_str_format(&path, "%s/config.json", folder), out);
+    CN_TRY_GOTO(cn_file_read(path.data, 1 << 20, &text), out);
+    CN_TRY_GOTO(cn_json_parse(cn_str_text(&text), path.data, &root), out);
+    status = parse(t, root);
+    if (status != CN_OK) status = cn_fail_context(status, "%s", path.data);
+out:
+    cn_json_close(root);
+    cn_str_free(&path);
+    cn_str_free(&text);
+    return status;
+}
+
+static enum cn_status allocate(struct table *t)
+{
+    CN_TRY(CN_NEW(&t->arena, t->n, &t->weight));
+    if (t->trainable) {
+        CN_TRY(CN_NEW(&t->arena, t->n, &t->gradient));
+        CN_TRY(CN_NEW(&t->arena, t->n, &t->m));
+        CN_TRY(CN_NEW(&t->arena, t->n, &t->v));
+    }
+    t->weight_buffer = (struct cn_buffer){.name = WEIGHT_NAME,
+                                          .dtype = CN_DTYPE_F32,
+                                          .rank = 2,
+                                          .shape = {t->states, (int64_t)t->info.vocab_size},
+                                          .count = t->n,
+                                          .data = t->weight,
+                                          .device = -1};
+    t->gradient_buffer = t->weight_buffer;
+    t->gradient_buffer.data = t->gradient;
+    return table_row_init(&t->row, t->info.vocab_size);
+}
+
+static void random_start(struct table *t, uint64_t seed)
+{
+    const struct cn_rng_key key = cn_rng_key(seed, 0, CN_RNG_INIT);
+    for (size_t state = 0; state < (size_t)t->states; state++) {
+        struct cn_rng rng;
+        cn_rng_open(&rng, key, 0, 0, (uint32_t)state);
+        for (size_t j = 0; j < t->info.vocab_size; j++)
+            t->weight[state * t->info.vocab_size + j] =
+                (float)(cn_rng_normal(&rng) * t->initializer_range);
+    }
+}
+
+static enum cn_status table_open(const struct cn_model_settings *settings, void **self)
+{
+    struct table *t = calloc(1, sizeof *t);
+    if (!t) return cn_fail(CN_ERR_MEMORY, "out of memory opening a model");
+    cn_arena_init(&t->arena);
+    t->trainable = settings->trainable;
+    enum cn_status status;
+    CN_TRY_GOTO(settings->path ? parse_folder(t, settings->path) : parse(t, settings->init), out);
+    CN_TRY_GOTO(allocate(t), out);
+    if (settings->path)
+        status = read_weights(t, settings->path, WEIGHT_NAME, t->weight);
+    else
+        random_start(t, settings->seed);
+out:
+    if (status != CN_OK)
+        table_close(t);
+    else
+        *self = t;
+    return status;
+}
+
+const struct cn_model_backend cn_model_backend_table = {
+    .name = "table",
+    .open = table_open,
+    .close = table_close,
+    .info = table_info,
+    .score = table_score,
+    .forward = table_forward,
+    .backward = table_backward,
+    .zero_gradients = table_zero_gradients,
+    .gradients = table_gradients,
+    .weights = table_weights,
+    .step = table_step,
+    .freeze = table_freeze,
+    .save = table_save,
+    .state_save = table_state_save,
+    .state_load = table_state_load,
+    .logits = table_logits,
+};
