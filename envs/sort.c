@@ -58,7 +58,42 @@ static void write_number(uint64_t number, size_t n, char *digits)
         digits[i] = (char)('0' + number % 10);
 }
 
-/* Lists every string of the split. */
+/* The next arrangement of the digits in ascending order of the strings; false behind the last one.
+ */
+static bool next_arrangement(char *digits, size_t n)
+{
+    size_t i = n - 1, k = n - 1;
+    while (i > 0 && digits[i - 1] >= digits[i])
+        i--;
+    if (i == 0) return false;
+    while (digits[k] <= digits[i - 1])
+        k--;
+    char swap = digits[k];
+    digits[k] = digits[i - 1];
+    digits[i - 1] = swap;
+    for (k = n - 1; i < k; i++, k--) {
+        swap = digits[i];
+        digits[i] = digits[k];
+        digits[k] = swap;
+    }
+    return true;
+}
+
+/* The next set of digits, written in ascending order; false behind 99...9. */
+static bool next_set(char *digits, size_t n)
+{
+    size_t i = n;
+    while (i > 0 && digits[i - 1] == '9')
+        i--;
+    if (i == 0) return false;
+    char digit = (char)(digits[i - 1] + 1);
+    for (i--; i < n; i++)
+        digits[i] = digit;
+    return true;
+}
+
+/* Lists every string of the split: all arrangements of its sets, so that each set is judged once.
+ */
 static enum cn_status list_all(struct sort *sort)
 {
     size_t n = (size_t)sort->settings.digits, space = 1;
@@ -67,11 +102,18 @@ static enum cn_status list_all(struct sort *sort)
     sort->listed = malloc(space * sizeof *sort->listed);
     if (!sort->listed)
         return cn_fail(CN_ERR_MEMORY, "out of memory: env sort lists %zu strings", space);
-    char digits[DIGITS_MAX];
-    for (size_t i = 0; i < space; i++) {
-        write_number(i, n, digits);
-        if (belongs(sort, digits)) sort->listed[sort->n_listed++] = (uint32_t)i;
-    }
+    char set[LISTED_DIGITS_MAX], digits[LISTED_DIGITS_MAX];
+    memset(set, '0', sizeof set);
+    do {
+        if (!belongs(sort, set)) continue;
+        memcpy(digits, set, n);
+        do {
+            uint32_t number = 0;
+            for (size_t i = 0; i < n; i++)
+                number = 10 * number + (uint32_t)(digits[i] - '0');
+            sort->listed[sort->n_listed++] = number;
+        } while (next_arrangement(digits, n));
+    } while (next_set(set, n));
     return CN_OK;
 }
 

@@ -27,13 +27,83 @@ const char *__lsan_default_suppressions(void)
  * ------------------------------------------------------------------------------------------------
  */
 
+enum { N = 200001 }; /* three whole chunks and a rest */
+static double x[N], x_back[N];
+static int32_t token[N], token_back[N];
+static uint64_t prompt[N], prompt_back[N];
+
+/* Three series in pieces of many sizes, an empty one, and attributes. */
+static void write_pieces(const char *type)
+{
+    struct cn_store *store;
+    CHECK_OK(cn_store_create(type, in_folder("a.file"), &store));
+    for (size_t i = 0, n; i < N; i += n) {
+        n = i % 977 + 1 < N - i ? i % 977 + 1 : N - i;
+        struct cn_buffer a = series("/tokens/x", CN_DTYPE_F64, x + i, n);
+        struct cn_buffer b = series("/tokens/token", CN_DTYPE_I32, token + i, n);
+        struct cn_buffer c = series("/sequences/prompt", CN_DTYPE_U64, prompt + i, n);
+        CHECK_OK(cn_store_append(store, &a, CN_DISK_F4));
+        CHECK_OK(cn_store_append(store, &b, CN_DISK_I4));
+        CHECK_OK(cn_store_append(store, &c, CN_DISK_U8));
+    }
+    struct cn_buffer none = series("/tokens/empty", CN_DTYPE_U8, x, 0);
+    CHECK_OK(cn_store_append(store, &none, CN_DISK_U1));
+    CHECK_OK(cn_store_attribute(store, "/", "schema_name", "old"));
+    CHECK_OK(cn_store_attribute(store, "/", "schema_name", "carnot \xc3\xa9 | test"));
+    CHECK_OK(cn_store_attribute(store, "/tokens/x", "unit", ""));
+    CHECK_INT(files_in(folder, ".tmp"), 1);
+    CHECK_INT(files_in(folder, ".file"), 0);
+    CHECK_OK(cn_store_close(store));
+    CHECK_INT(files_in(folder, ".tmp"), 0);
+}
+
+static void read_whole(struct cn_store *store)
+{
+    size_t rows = 0;
+    CHECK_OK(cn_store_count(store, "/tokens/x", &rows));
+    CHECK_INT(rows, N);
+    CHECK_OK(cn_store_count(store, "/tokens/empty", &rows));
+    CHECK_INT(rows, 0);
+    struct cn_buffer a = series("/tokens/x", CN_DTYPE_F64, x_back, N);
+    struct cn_buffer b = series("/tokens/token", CN_DTYPE_I32, token_back, N);
+    struct cn_buffer c = series("/sequences/prompt", CN_DTYPE_U64, prompt_back, N);
+    CHECK_OK(cn_store_read(store, 0, &a));
+    CHECK_OK(cn_store_read(store, 0, &b));
+    CHECK_OK(cn_store_read(store, 0, &c));
+    CHECK(isnan(x_back[5]));
+    x_back[5] = x[5];
+    CHECK(memcmp(x, x_back, sizeof x) == 0);
+    CHECK(memcmp(token, token_back, sizeof token) == 0);
+    CHECK(memcmp(prompt, prompt_back, sizeof prompt) == 0);
+    CHECK_FAILS(cn_store_count(store, "/nothing", &rows), CN_ERR_DATA, "has no /nothing");
+}
+
+/* Other types, a part from the middle, and what must be refused. */
+static void read_parts(struct cn_store *store)
+{
+    int64_t wide[10];
+    struct cn_buffer part = series("/tokens/token", CN_DTYPE_I64, wide, 10);
+    CHECK_OK(cn_store_read(store, 70000, &part));
+    for (int i = 0; i < 10; i++)
+        CHECK_INT(wide[i], token[70000 + i]);
+    CHECK_FAILS(cn_store_read(store, N - 5, &part), CN_ERR_DATA, "200001 rows");
+    struct cn_buffer narrow = series("/tokens/token", CN_DTYPE_U8, wide, 10);
+    CHECK_FAILS(cn_store_read(store, 0, &narrow), CN_ERR_DATA, "does not fit");
+    struct cn_buffer wrong = series("/tokens/token", CN_DTYPE_F32, wide, 10);
+    CHECK_FAILS(cn_store_read(store, 0, &wrong), CN_ERR_CONFIG, "no conversion from I32 to F32");
+    struct cn_str text = {NULL, 0, 0};
+    CHECK_OK(cn_store_attribute_read(store, "/", "schema_name", &text));
+    CHECK_TEXT(text.data, "carnot \xc3\xa9 | test");
+    cn_str_clear(&text);
+    CHECK_OK(cn_store_attribute_read(store, "/tokens/x", "unit", &text));
+    CHECK_INT(text.length, 0);
+    CHECK_FAILS(cn_store_attribute_read(store, "/", "nothing", &text), CN_ERR_DATA,
+                "no attribute nothing");
+    cn_str_free(&text);
+}
+
 TEST(what_is_appended_in_pieces_is_read_back_whole)
 {
-    enum { N = 200001 }; /* three whole chunks and a rest */
-    static double x[N], x_back[N];
-    static int32_t token[N], token_back[N];
-    static uint64_t prompt[N], prompt_back[N];
-    static int64_t wide[N];
     for (int i = 0; i < N; i++) {
         x[i] = (float)(i * 0.25 - 1000);
         token[i] = i * 7919 - 3;
@@ -43,64 +113,13 @@ TEST(what_is_appended_in_pieces_is_read_back_whole)
     for (int t = 0; t < N_TYPES; t++) {
         folder_open();
         struct cn_store *store;
-        CHECK_OK(cn_store_create(types[t], in_folder("a.file"), &store));
-        for (size_t i = 0, n; i < N; i += n) {
-            n = i % 977 + 1 < N - i ? i % 977 + 1 : N - i;
-            struct cn_buffer a = series("/tokens/x", CN_DTYPE_F64, x + i, n);
-            struct cn_buffer b = series("/tokens/token", CN_DTYPE_I32, token + i, n);
-            struct cn_buffer c = series("/sequences/prompt", CN_DTYPE_U64, prompt + i, n);
-            CHECK_OK(cn_store_append(store, &a, CN_DISK_F4));
-            CHECK_OK(cn_store_append(store, &b, CN_DISK_I4));
-            CHECK_OK(cn_store_append(store, &c, CN_DISK_U8));
-        }
-        struct cn_buffer none = series("/tokens/empty", CN_DTYPE_U8, x, 0);
-        CHECK_OK(cn_store_append(store, &none, CN_DISK_U1));
-        CHECK_OK(cn_store_attribute(store, "/", "schema_name", "old"));
-        CHECK_OK(cn_store_attribute(store, "/", "schema_name", "carnot \xc3\xa9 | test"));
-        CHECK_OK(cn_store_attribute(store, "/tokens/x", "unit", ""));
-        CHECK_INT(files_in(folder, ".tmp"), 1);
-        CHECK_INT(files_in(folder, ".file"), 0);
-        CHECK_OK(cn_store_close(store));
-        CHECK_INT(files_in(folder, ".tmp"), 0);
-
+        memset(x_back, 0, sizeof x_back);
+        memset(token_back, 0, sizeof token_back);
+        memset(prompt_back, 0, sizeof prompt_back);
+        write_pieces(types[t]);
         CHECK_OK(cn_store_open(types[t], in_folder("a.file"), &store));
-        size_t rows = 0;
-        CHECK_OK(cn_store_count(store, "/tokens/x", &rows));
-        CHECK_INT(rows, N);
-        CHECK_OK(cn_store_count(store, "/tokens/empty", &rows));
-        CHECK_INT(rows, 0);
-        struct cn_buffer a = series("/tokens/x", CN_DTYPE_F64, x_back, N);
-        struct cn_buffer b = series("/tokens/token", CN_DTYPE_I32, token_back, N);
-        struct cn_buffer c = series("/sequences/prompt", CN_DTYPE_U64, prompt_back, N);
-        CHECK_OK(cn_store_read(store, 0, &a));
-        CHECK_OK(cn_store_read(store, 0, &b));
-        CHECK_OK(cn_store_read(store, 0, &c));
-        CHECK(isnan(x_back[5]));
-        x_back[5] = x[5];
-        CHECK(memcmp(x, x_back, sizeof x) == 0);
-        CHECK(memcmp(token, token_back, sizeof token) == 0);
-        CHECK(memcmp(prompt, prompt_back, sizeof prompt) == 0);
-        struct cn_buffer part =
-            series("/tokens/token", CN_DTYPE_I64, wide, 10); /* widened, from the middle */
-        CHECK_OK(cn_store_read(store, 70000, &part));
-        for (int i = 0; i < 10; i++)
-            CHECK_INT(wide[i], token[70000 + i]);
-        struct cn_str text = {NULL, 0, 0};
-        CHECK_OK(cn_store_attribute_read(store, "/", "schema_name", &text));
-        CHECK_TEXT(text.data, "carnot \xc3\xa9 | test");
-        cn_str_clear(&text);
-        CHECK_OK(cn_store_attribute_read(store, "/tokens/x", "unit", &text));
-        CHECK_INT(text.length, 0);
-        CHECK_FAILS(cn_store_attribute_read(store, "/", "nothing", &text), CN_ERR_DATA,
-                    "no attribute nothing");
-        CHECK_FAILS(cn_store_count(store, "/nothing", &rows), CN_ERR_DATA, "has no /nothing");
-        CHECK_FAILS(cn_store_read(store, N - 5, &part), CN_ERR_DATA, "200001 rows");
-        struct cn_buffer narrow = series("/tokens/token", CN_DTYPE_U8, wide, 10);
-        CHECK_FAILS(cn_store_read(store, 0, &narrow), CN_ERR_DATA, "does not fit");
-        struct cn_buffer wrong = series("/tokens/token", CN_DTYPE_F32, wide, 10);
-        CHECK_FAILS(cn_store_read(store, 0, &wrong), CN_ERR_CONFIG,
-                    "no conversion from I32 to F32");
-        cn_str_free(&text);
+        read_whole(store);
+        read_parts(store);
         CHECK_OK(cn_store_close(store));
         folder_clear(folder);
     }
@@ -152,16 +171,16 @@ TEST(rows_may_be_wider_than_one_element)
 
 TEST(equal_contents_are_equal_files)
 {
-    double x[100];
+    double value[100];
     for (int i = 0; i < 100; i++)
-        x[i] = i;
+        value[i] = i;
     for (int t = 0; t < N_TYPES; t++) {
         struct cn_str a = {NULL, 0, 0}, b = {NULL, 0, 0};
         folder_open();
         for (int k = 0; k < 2; k++) {
             struct cn_store *store;
             CHECK_OK(cn_store_create(types[t], in_folder(k ? "b" : "a"), &store));
-            struct cn_buffer data = series("/g/x", CN_DTYPE_F64, x, 100);
+            struct cn_buffer data = series("/g/x", CN_DTYPE_F64, value, 100);
             CHECK_OK(cn_store_append(store, &data, CN_DISK_F4));
             CHECK_OK(cn_store_attribute(store, "/g/x", "key", "value"));
             CHECK_OK(cn_store_close(store));
@@ -193,14 +212,14 @@ TEST(a_type_that_is_not_built_in_and_a_missing_folder_are_errors)
  * nothing is read outside. */
 TEST(damaged_files_are_errors_and_never_crashes)
 {
-    double x[300];
+    double value[300];
     for (int i = 0; i < 300; i++)
-        x[i] = sin(i);
+        value[i] = sin(i);
     for (int t = 0; t < N_TYPES; t++) {
         folder_open();
         struct cn_store *store;
         CHECK_OK(cn_store_create(types[t], in_folder("good"), &store));
-        struct cn_buffer data = series("/g/x", CN_DTYPE_F64, x, 300);
+        struct cn_buffer data = series("/g/x", CN_DTYPE_F64, value, 300);
         CHECK_OK(cn_store_append(store, &data, CN_DISK_F4));
         CHECK_OK(cn_store_attribute(store, "/", "key", "value"));
         CHECK_OK(cn_store_close(store));
@@ -242,15 +261,15 @@ TEST(damaged_files_are_errors_and_never_crashes)
 /* Files may not grow beyond 64 kB here: a write fails as it does on a full disk. */
 static void write_to_a_full_disk(const char *type)
 {
-    static double x[100000];
+    static double value[100000];
     for (int i = 0; i < 100000; i++)
-        x[i] = sin(i * 1.7) * i;
+        value[i] = sin(i * 1.7) * i;
     signal(SIGXFSZ, SIG_IGN);
     struct rlimit limit = {65536, 65536};
     if (setrlimit(RLIMIT_FSIZE, &limit) != 0) _exit(10);
     struct cn_store *store;
     if (cn_store_create(type, in_folder("full"), &store) != CN_OK) _exit(11);
-    struct cn_buffer data = series("/x", CN_DTYPE_F64, x, 100000);
+    struct cn_buffer data = series("/x", CN_DTYPE_F64, value, 100000);
     enum cn_status first = cn_store_append(store, &data, CN_DISK_F4), last = cn_store_close(store);
     if (first == CN_OK && last == CN_OK) _exit(12);
     if (!strstr(cn_fail_message(), "full.tmp")) _exit(13);

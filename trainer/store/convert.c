@@ -23,8 +23,8 @@ static bool is_integer(enum cn_dtype type)
 /* type, the C type of its elements */
 #define INTEGERS(X)                                                                                \
     X(I64, int64_t)                                                                                \
-    X(I32, int32_t) X(I16, int16_t) X(I8, int8_t) X(U64, uint64_t) X(U32, uint32_t)                \
-        X(U16, uint16_t) X(U8, uint8_t)
+    X(I32, int32_t)                                                                                \
+    X(I16, int16_t) X(I8, int8_t) X(U64, uint64_t) X(U32, uint32_t) X(U16, uint16_t) X(U8, uint8_t)
 
 static struct integer load(const void *from, enum cn_dtype type, size_t i)
 {

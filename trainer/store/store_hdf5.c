@@ -4,7 +4,10 @@
  * compressed chunk frees its old place, which a kill turns into an unreadable array.  The rest is
  * written at close.  Arrays are shuffled and deflated with level 1, the cheapest that gains.
  * Attributes are fixed-length UTF-8 strings.  No times are stored, so equal contents are equal
- * files. */
+ * files.
+ *
+ * On file systems without locks (some NFS and Lustre mounts) the library refuses to open files; the
+ * environment variable HDF5_USE_FILE_LOCKING=FALSE allows it, and no file here has two writers. */
 #include "store.h"
 
 #include <hdf5.h>
