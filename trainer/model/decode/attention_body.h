@@ -1,0 +1,212 @@
+/* Attention of single queries over a cache of blocks; included by kernels_*.c.
+ *
+ * A query walks its tokens in blocks of 32 that start at multiples of 32, keeping the running
+ * maximum m, the sum l of e^(s - m) and the weighted values (Milakov & Gimelshein 2018, "Online
+ * normalizer calculation for softmax").  The order of every sum depends on the token's place only,
+ * so sharing of blocks, prefill and step give the same bits.
+ *
+ * Lanes are tokens for the scores (keys lie [head_unit][32]) and head dimensions for the values
+ * ([32][head_unit]). */
+
+enum { QUERIES = 4, SCORE_VECTORS = 2, SCORE_CHUNKS = KERNEL_TOKENS / (SCORE_VECTORS * LANES) };
+
+INLINE vf cache_load(const char *cache, size_t index, bool bf16)
+{
+    return bf16 ? vf_from_bf16((const uint16_t *)(const void *)cache + index)
+                : vf_load((const float *)(const void *)cache + index);
+}
+
+/* What one query has seen so far. */
+struct query_state {
+    float *max, *sum; /* (queries) */
+    float *value;     /* (queries, head_unit) */
+};
+
+/* One block of keys or values, and the one that will be wanted next. */
+struct cache_block {
+    const char *key, *value, *next;
+    size_t tokens; /* that the query sees, 1 .. 32 */
+};
+
+/* score (queries, 32) = scale q . key; -inf for tokens that are not seen. */
+INLINE void score_block(const struct kernel_attention *a, const struct cache_block *block,
+                        const float *q, size_t queries, bool bf16,
+                        float score[QUERIES][KERNEL_TOKENS])
+{
+    for (size_t chunk = 0; chunk < SCORE_CHUNKS; chunk++) {
+        size_t token = chunk * SCORE_VECTORS * LANES;
+        vf acc[QUERIES][SCORE_VECTORS];
+        for (size_t g = 0; g < queries; g++)
+            for (size_t v = 0; v < SCORE_VECTORS; v++)
+                acc[g][v] = vf_all(0);
+        for (size_t d = 0; d < a->head_dim; d++) {
+            vf key[SCORE_VECTORS];
+            for (size_t v = 0; v < SCORE_VECTORS; v++)
+                key[v] = cache_load(block->key, d * KERNEL_TOKENS + token + v * LANES, bf16);
+            for (size_t g = 0; g < queries; g++) {
+                vf x = vf_all(q[g * a->head_dim + d]);
+                for (size_t v = 0; v < SCORE_VECTORS; v++)
+                    acc[g][v] = vf_fma(x, key[v], acc[g][v]);
+            }
+        }
+        for (size_t g = 0; g < queries; g++)
+            for (size_t v = 0; v < SCORE_VECTORS; v++)
+                vf_store(score[g] + token + v * LANES, acc[g][v] * vf_all(a->scale));
+    }
+    for (size_t g = 0; g < queries; g++)
+        for (size_t j = block->tokens; j < KERNEL_TOKENS; j++)
+            score[g][j] = -INFINITY;
+}
+
+/* score -> e^(score - m) of one query; updates m and l; returns the factor for what was summed
+ * before. */
+INLINE float soften(float score[KERNEL_TOKENS], size_t tokens, float *max, float *sum)
+{
+    vf best = vf_load(score);
+    for (size_t i = LANES; i < KERNEL_TOKENS; i += LANES)
+        best = vf_max(vf_load(score + i), best);
+    float largest = vf_largest(best);
+    largest = largest > *max ? largest : *max;
+    float factor = vf_exp(vf_all(*max - largest))[0];
+    for (size_t i = 0; i < KERNEL_TOKENS; i += LANES)
+        vf_store(score + i, vf_exp(vf_load(score + i) - vf_all(largest)));
+    for (size_t j = tokens; j < KERNEL_TOKENS; j++)
+        score[j] = 0; /* e^-87 is not quite 0 */
+    vf total = vf_load(score);
+    for (size_t i = LANES; i < KERNEL_TOKENS; i += LANES)
+        total += vf_load(score + i);
+    *max = largest;
+    *sum = *sum * factor + vf_sum(total);
+    return factor;
+}
+
+/* value = factor value + sum over tokens of weight * cached value, columns [column, column +
+ * vectors LANES). */
+INLINE void value_columns(const struct kernel_attention *a, const struct cache_block *block,
+                          float weight[QUERIES][KERNEL_TOKENS], const float factor[QUERIES],
+                          const struct query_state *state, size_t column, size_t queries,
+                          size_t vectors, bool bf16)
+{
+    vf acc[QUERIES][VALUE_VECTORS];
+    for (size_t g = 0; g < queries; g++)
+        for (size_t v = 0; v < vectors; v++)
+            acc[g][v] =
+                vf_load(state->value + g * a->head_unit + column + v * LANES) * vf_all(factor[g]);
+    for (size_t j = 0; j < block->tokens; j++) {
+        vf value[VALUE_VECTORS];
+        for (size_t v = 0; v < vectors; v++)
+            value[v] = cache_load(block->value, j * a->head_unit + column + v * LANES, bf16);
+        for (size_t g = 0; g < queries; g++) {
+            vf w = vf_all(weight[g][j]);
+            for (size_t v = 0; v < vectors; v++)
+                acc[g][v] = vf_fma(w, value[v], acc[g][v]);
+        }
+    }
+    for (size_t g = 0; g < queries; g++)
+        for (size_t v = 0; v < vectors; v++)
+            vf_store(state->value + g * a->head_unit + column + v * LANES, acc[g][v]);
+}
+
+INLINE void attend_block(const struct kernel_attention *a, const struct cache_block *block,
+                         const float *q, const struct query_state *state, size_t queries, bool bf16)
+{
+    float score[QUERIES][KERNEL_TOKENS], factor[QUERIES];
+    score_block(a, block, q, queries, bf16, score);
+    for (size_t g = 0; g < queries; g++)
+        factor[g] = soften(score[g], block->tokens, state->max + g, state->sum + g);
+    size_t column = 0;
+    for (; column + VALUE_VECTORS * LANES <= a->head_unit; column += VALUE_VECTORS * LANES)
+        value_columns(a, block, score, factor, state, column, queries, VALUE_VECTORS, bf16);
+    for (; column < a->head_unit; column += LANES)
+        value_columns(a, block, score, factor, state, column, queries, 1, bf16);
+}
+
+INLINE void attend_some(const struct kernel_attention *a, const struct cache_block *block,
+                        const float *q, const struct query_state *state, size_t queries)
+{
+    if (a->bf16)
+        attend_block(a, block, q, state, queries, true);
+    else
+        attend_block(a, block, q, state, queries, false);
+}
+
+static void attend_1(const struct kernel_attention *a, const struct cache_block *block,
+                     const float *q, const struct query_state *state)
+{
+    attend_some(a, block, q, state, 1);
+}
+
+static void attend_2(const struct kernel_attention *a, const struct cache_block *block,
+                     const float *q, const struct query_state *state)
+{
+    attend_some(a, block, q, state, 2);
+}
+
+static void attend_3(const struct kernel_attention *a, const struct cache_block *block,
+                     const float *q, const struct query_state *state)
+{
+    attend_some(a, block, q, state, 3);
+}
+
+static void attend_4(const struct kernel_attention *a, const struct cache_block *block,
+                     const float *q, const struct query_state *state)
+{
+    attend_some(a, block, q, state, 4);
+}
+
+/* All query heads of the group that reads this key head. */
+static void attend_group(const struct kernel_attention *a, const struct cache_block *block,
+                         const float *q, float *scratch)
+{
+    static void (*const attend[])(const struct kernel_attention *, const struct cache_block *,
+                                  const float *, const struct query_state *) = {
+        NULL, attend_1, attend_2, attend_3, attend_4};
+    for (const char *line = block->next,
+                    *end = line + 2 * KERNEL_TOKENS * a->head_unit * (a->bf16 ? 2 : sizeof(float));
+         line < end; line += 64)
+        __builtin_prefetch(line, 0, 2);
+    for (size_t g = 0; g < a->group; g += QUERIES) {
+        size_t queries = a->group - g < QUERIES ? a->group - g : QUERIES;
+        struct query_state state = {scratch + g, scratch + a->group + g,
+                                    scratch + 2 * a->group + g * a->head_unit};
+        attend[queries](a, block, q + g * a->head_dim, &state);
+    }
+}
+
+static void attention(const struct kernel_attention *a, size_t kv_head, size_t row, size_t row_end,
+                      float *scratch)
+{
+    const size_t state_size = kernel_attention_scratch(1, a->group, a->head_unit);
+    const size_t half = a->head_bytes / 2;
+    const char *cache = a->cache + kv_head * a->head_bytes;
+    const size_t head = kv_head * a->group;
+    size_t longest = 0;
+    for (size_t r = row; r < row_end; r++) {
+        float *state = scratch + (r - row) * state_size;
+        for (size_t g = 0; g < a->group; g++)
+            state[g] = -INFINITY;
+        memset(state + a->group, 0, (state_size - a->group) * sizeof(float));
+        longest = a->length[r] > longest ? a->length[r] : longest;
+    }
+    for (size_t start = 0; start < longest; start += KERNEL_TOKENS)
+        for (size_t r = row; r < row_end; r++) {
+            if (start >= a->length[r]) continue;
+            size_t left = a->length[r] - start, b = start / KERNEL_TOKENS;
+            const char *here = cache + a->table[r][b] * a->block_bytes;
+            size_t later = left > KERNEL_TOKENS ? b + 1 : b;
+            struct cache_block block = {here, here + half,
+                                        cache + a->table[r][later] * a->block_bytes,
+                                        left < KERNEL_TOKENS ? left : KERNEL_TOKENS};
+            attend_group(a, &block, a->q + r * a->q_stride + head * a->head_dim,
+                         scratch + (r - row) * state_size);
+        }
+    for (size_t r = row; r < row_end; r++)
+        for (size_t g = 0; g < a->group; g++) {
+            const float *state = scratch + (r - row) * state_size;
+            const float *value = state + 2 * a->group + g * a->head_unit;
+            float *out = a->out + r * a->out_stride + (head + g) * a->head_dim;
+            float scale = 1.0f / state[a->group + g];
+            for (size_t d = 0; d < a->head_dim; d++)
+                out[d] = value[d] * scale;
+        }
+}

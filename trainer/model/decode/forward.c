@@ -1,0 +1,364 @@
+/* One pass of rows through the layers, all threads together.
+ *
+ *     norm | q k v | rotate, keep, attend | o, add | norm | gate up, gated | down, add        "|"
+ * is a barrier
+ *
+ * Products are split by outputs, norms by rows, attention by (key head, rows).  Since kernels give
+ * a row the same bits in any company, the split is free. */
+#include "forward.h"
+
+#include <math.h>
+#include <string.h>
+
+/* This thread's part of a pass. */
+struct worker {
+    struct pass *pass;
+    struct machine *m;
+    size_t thread, threads;
+    float *normed; /* (FEW_ROWS_MAX, hidden) */
+    float *attention_scratch;
+    void *own_packed; /* (FEW_ROWS_MAX, hidden) */
+};
+
+static const size_t ATTENTION_CHUNK = 16;
+
+static size_t scratch_normed(const struct model_shape *s)
+{
+    return kernel_round_up(FEW_ROWS_MAX * s->hidden * sizeof(float), 64);
+}
+
+static size_t scratch_attention(const struct model_shape *s, size_t head_unit)
+{
+    return kernel_round_up(
+        kernel_attention_scratch(ATTENTION_CHUNK, s->heads / s->kv_heads, head_unit) *
+            sizeof(float),
+        64);
+}
+
+static enum cn_status fill_rotations(struct machine *m, size_t context)
+{
+    const size_t half = m->shape->head_dim / 2;
+    float *frequency;
+    CN_TRY(CN_NEW(&m->arena, half, &frequency));
+    CN_TRY(CN_NEW(&m->arena, context * half, &m->cosine));
+    CN_TRY(CN_NEW(&m->arena, context * half, &m->sine));
+    shape_rope_frequencies(m->shape, frequency);
+    for (size_t p = 0; p < context; p++)
+        for (size_t i = 0; i < half; i++) {
+            float angle = (float)p * frequency[i];
+            m->cosine[p * half + i] = (float)cos((double)angle);
+            m->sine[p * half + i] = (float)sin((double)angle);
+        }
+    return CN_OK;
+}
+
+enum cn_status machine_open(struct machine *m, size_t context)
+{
+    const struct model_shape *s = m->shape;
+    const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    const size_t widest = q > s->hidden ? q : s->hidden;
+    cn_arena_init(&m->arena);
+    CN_TRY(fill_rotations(m, context));
+    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->hidden, &m->x));
+    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->hidden, &m->normed));
+    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * (q + 2 * kv), &m->qkv));
+    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * q, &m->attended));
+    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->intermediate, &m->gate));
+    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->intermediate, &m->up));
+    CN_TRY(CN_NEW(&m->arena, HEAD_ROWS * s->vocab, &m->logits));
+    CN_TRY(CN_NEW(&m->arena, s->layers, &m->next_item));
+    CN_TRY(cn_arena_alloc(&m->arena, kernel_pack_bytes(PASS_ROWS, widest), 1, &m->packed));
+    CN_TRY(cn_arena_alloc(&m->arena, kernel_pack_bytes(PASS_ROWS, s->intermediate), 1,
+                          &m->packed_gate));
+    m->scratch_bytes = scratch_normed(s) + scratch_attention(s, m->head_unit) +
+                       kernel_round_up(kernel_pack_bytes(FEW_ROWS_MAX, s->hidden), 64);
+    return cn_arena_alloc(&m->arena, pool_size(m->pool) * m->scratch_bytes, 1, &m->scratch);
+}
+
+static void worker_init(struct worker *w, struct pass *pass, size_t thread)
+{
+    struct machine *m = pass->machine;
+    char *scratch = m->scratch + thread * m->scratch_bytes;
+    *w = (struct worker){.pass = pass, .m = m, .thread = thread, .threads = pool_size(m->pool)};
+    w->normed = (float *)(void *)scratch;
+    scratch += scratch_normed(m->shape);
+    w->attention_scratch = (float *)(void *)scratch;
+    scratch += scratch_attention(m->shape, m->head_unit);
+    w->own_packed = scratch;
+}
+
+static void pack_rectangle(const struct machine *m, const struct kernel_pack *pack)
+{
+    if (m->bf16)
+        m->kernels->pack_bf16(pack);
+    else
+        m->kernels->pack(pack);
+}
+
+/* Norm of rows first .. first + n of x, packed as a product's input; returns where. */
+static const void *normalise(const struct worker *w, const float *weight, size_t first, size_t n)
+{
+    const struct machine *m = w->m;
+    const size_t hidden = m->shape->hidden;
+    bool few = n <= FEW_ROWS_MAX; /* every thread for itself */
+    float *normed = few ? w->normed : m->normed;
+    struct kernel_pack pack = {.in = normed,
+                               .stride = hidden,
+                               .rows = n,
+                               .k = hidden,
+                               .row_end = n,
+                               .out = few ? w->own_packed : m->packed,
+                               .column_end = hidden};
+    if (!few) pool_split(n, w->thread, w->threads, &pack.row, &pack.row_end);
+    for (size_t r = pack.row; r < pack.row_end; r++)
+        m->kernels->norm(m->x + (first + r) * hidden, weight, hidden, (float)m->shape->rms_eps,
+                         normed + r * hidden);
+    pack_rectangle(m, &pack);
+    if (!few) pool_barrier(m->pool);
+    return pack.out;
+}
+
+/* This thread's outputs of a product. */
+static void multiply(const struct worker *w, const struct kernel_product *product)
+{
+    const struct machine *m = w->m;
+    size_t blocks = 0, begin, end;
+    for (size_t i = 0; i < product->n_parts; i++)
+        blocks += kernel_blocks(product->parts[i].n);
+    pool_split(blocks, w->thread, w->threads, &begin, &end);
+    if (m->bf16)
+        m->kernels->product_bf16(product, begin, end);
+    else
+        m->kernels->product(product, begin, end);
+}
+
+static void project_qkv(const struct worker *w, int layer, const void *input)
+{
+    const struct machine *m = w->m;
+    const struct model_shape *s = m->shape;
+    const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim, stride = q + 2 * kv;
+    const struct weights *from = &m->weights;
+    struct kernel_part parts[3] = {
+        {weights_get(from, layer, TENSOR_Q), weights_get(from, layer, TENSOR_Q_BIAS), q, m->qkv,
+         stride, false},
+        {weights_get(from, layer, TENSOR_K), weights_get(from, layer, TENSOR_K_BIAS), kv,
+         m->qkv + q, stride, false},
+        {weights_get(from, layer, TENSOR_V), weights_get(from, layer, TENSOR_V_BIAS), kv,
+         m->qkv + q + kv, stride, false}};
+    multiply(w, &(struct kernel_product){input, w->pass->n, s->hidden, parts, 3});
+}
+
+/* One matrix whose result is added to the residual stream. */
+static void project_back(const struct worker *w, const void *weights, const float *bias,
+                         const void *input, size_t k)
+{
+    const struct machine *m = w->m;
+    struct kernel_part part = {weights, bias, m->shape->hidden, m->x, m->shape->hidden, true};
+    multiply(w, &(struct kernel_product){input, w->pass->n, k, &part, 1});
+}
+
+/* Bytes of one head's keys and values in a block, and where the head of a layer begins in it. */
+static size_t head_bytes(const struct machine *m)
+{
+    return 2 * KERNEL_TOKENS * m->head_unit * (m->bf16 ? 2 : sizeof(float));
+}
+
+static char *head_place(const struct machine *m, size_t layer, size_t kv_head, uint32_t block)
+{
+    return m->cache.memory + block * m->cache.block_bytes +
+           (layer * m->shape->kv_heads + kv_head) * head_bytes(m);
+}
+
+/* Turns queries and key of one key head's group in rows [row, row_end) and stores key and value. */
+static void keep_rows(const struct worker *w, int layer, size_t kv_head, size_t row, size_t row_end)
+{
+    const struct machine *m = w->m;
+    const struct model_shape *s = m->shape;
+    const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    const size_t group = s->heads / s->kv_heads;
+    for (size_t r = row; r < row_end; r++) {
+        size_t position = w->pass->rows[r].position;
+        float *base = m->qkv + r * (q + 2 * kv), *key = base + q + kv_head * s->head_dim;
+        struct kernel_rotate rotate = {.x = base + kv_head * group * s->head_dim,
+                                       .heads = group,
+                                       .head_dim = s->head_dim,
+                                       .eps = (float)s->rms_eps,
+                                       .norm = weights_get(&m->weights, layer, TENSOR_Q_NORM),
+                                       .cosine = m->cosine + position * (s->head_dim / 2),
+                                       .sine = m->sine + position * (s->head_dim / 2)};
+        m->kernels->rotate(&rotate);
+        rotate.x = key;
+        rotate.heads = 1;
+        rotate.norm = weights_get(&m->weights, layer, TENSOR_K_NORM);
+        m->kernels->rotate(&rotate);
+        uint32_t block = w->pass->table[r][position / KERNEL_TOKENS];
+        char *place = head_place(m, (size_t)layer, kv_head, block);
+        m->kernels->keep(&(struct kernel_keep){.key = key,
+                                               .value = key + kv,
+                                               .key_block = place,
+                                               .value_block = place + head_bytes(m) / 2,
+                                               .at = position % KERNEL_TOKENS,
+                                               .head_dim = s->head_dim,
+                                               .head_unit = m->head_unit,
+                                               .bf16 = m->bf16});
+    }
+}
+
+static void attend_rows(const struct worker *w, int layer, size_t kv_head, size_t row,
+                        size_t row_end)
+{
+    const struct machine *m = w->m;
+    const struct model_shape *s = m->shape;
+    const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    const size_t group = s->heads / s->kv_heads;
+    struct kernel_attention attention = {.q = m->qkv,
+                                         .q_stride = q + 2 * kv,
+                                         .out = m->attended,
+                                         .out_stride = q,
+                                         .group = group,
+                                         .head_dim = s->head_dim,
+                                         .head_unit = m->head_unit,
+                                         .scale = (float)(1 / sqrt((double)s->head_dim)),
+                                         .bf16 = m->bf16,
+                                         .cache = head_place(m, (size_t)layer, 0, 0),
+                                         .block_bytes = m->cache.block_bytes,
+                                         .head_bytes = head_bytes(m),
+                                         .table = w->pass->table,
+                                         .length = w->pass->length};
+    m->kernels->attention(&attention, kv_head, row, row_end, w->attention_scratch);
+    struct kernel_pack pack = {.in = m->attended,
+                               .stride = q,
+                               .out = m->packed,
+                               .rows = w->pass->n,
+                               .k = q,
+                               .row = row,
+                               .row_end = row_end,
+                               .column = kv_head * group * s->head_dim,
+                               .column_end = (kv_head + 1) * group * s->head_dim};
+    pack_rectangle(m, &pack);
+}
+
+/* Rotation, cache and attention of a layer, in pieces (key head, rows) that threads take as they
+ * come. */
+static void attend(const struct worker *w, int layer, bool wanted)
+{
+    const struct pass *pass = w->pass;
+    const struct machine *m = w->m;
+    const size_t kv_heads = m->shape->kv_heads;
+    const size_t pieces = kv_heads * ((pass->n + pass->chunk - 1) / pass->chunk);
+    if (!pass->distinct || !wanted) {
+        size_t begin, end; /* rows see each other's keys, so all are stored before anybody looks */
+        pool_split(pass->n, w->thread, w->threads, &begin, &end);
+        for (size_t h = 0; h < kv_heads; h++)
+            keep_rows(w, layer, h, begin, end);
+        pool_barrier(m->pool);
+        if (!wanted) return;
+    }
+    for (;;) {
+        size_t piece = atomic_fetch_add(&m->next_item[layer], 1);
+        if (piece >= pieces) break;
+        size_t row = piece / kv_heads * pass->chunk, row_end = row + pass->chunk;
+        if (row_end > pass->n) row_end = pass->n;
+        if (pass->distinct) keep_rows(w, layer, piece % kv_heads, row, row_end);
+        attend_rows(w, layer, piece % kv_heads, row, row_end);
+    }
+    pool_barrier(m->pool);
+}
+
+/* Gate and up projections of this thread's columns, joined and packed for the down projection. */
+static void project_gate(const struct worker *w, int layer, const void *input)
+{
+    const struct machine *m = w->m;
+    const size_t n = w->pass->n, width = m->shape->intermediate;
+    struct kernel_part parts[2] = {
+        {weights_get(&m->weights, layer, TENSOR_GATE), NULL, width, m->gate, width, false},
+        {weights_get(&m->weights, layer, TENSOR_UP), NULL, width, m->up, width, false}};
+    multiply(w, &(struct kernel_product){input, n, m->shape->hidden, &parts[0], 1});
+    multiply(w, &(struct kernel_product){input, n, m->shape->hidden, &parts[1], 1});
+    size_t begin, end;
+    pool_split(kernel_blocks(width), w->thread, w->threads, &begin, &end);
+    begin *= KERNEL_COLUMNS;
+    end = end * KERNEL_COLUMNS < width ? end * KERNEL_COLUMNS : width;
+    if (begin >= end) return;
+    for (size_t r = 0; r < n; r++)
+        m->kernels->gated(m->gate + r * width + begin, m->up + r * width + begin, end - begin);
+    pack_rectangle(m, &(struct kernel_pack){.in = m->gate,
+                                            .stride = width,
+                                            .out = m->packed_gate,
+                                            .rows = n,
+                                            .k = width,
+                                            .row = 0,
+                                            .row_end = n,
+                                            .column = begin,
+                                            .column_end = end});
+}
+
+/* Logits of all rows, HEAD_ROWS at a time, and what the caller does with them. */
+static void head(const struct worker *w)
+{
+    const struct pass *pass = w->pass;
+    const struct machine *m = w->m;
+    const size_t vocab = m->shape->vocab;
+    for (size_t first = 0; first < pass->n; first += HEAD_ROWS) {
+        size_t n = pass->n - first < HEAD_ROWS ? pass->n - first : HEAD_ROWS;
+        const void *input = normalise(w, weights_get(&m->weights, -1, TENSOR_FINAL_NORM), first, n);
+        struct kernel_part part = {weights_head(&m->weights), NULL, vocab, m->logits, vocab, false};
+        multiply(w, &(struct kernel_product){input, n, m->shape->hidden, &part, 1});
+        pool_barrier(m->pool);
+        size_t begin, end;
+        pool_split(n, w->thread, w->threads, &begin, &end);
+        for (size_t r = begin; r < end; r++)
+            pass->sink(pass, first + r, m->logits + r * vocab, pass->context);
+        if (first + n < pass->n) pool_barrier(m->pool);
+    }
+}
+
+static void forward_share(void *context, size_t thread)
+{
+    struct worker worker, *w = &worker;
+    worker_init(w, context, thread);
+    const struct pass *pass = w->pass;
+    const struct machine *m = w->m;
+    const struct weights *from = &m->weights;
+    const size_t q = m->shape->heads * m->shape->head_dim;
+    size_t begin, end;
+    pool_split(pass->n, thread, w->threads, &begin, &end);
+    for (size_t r = begin; r < end; r++)
+        weights_embed(from, pass->rows[r].token, m->x + r * m->shape->hidden);
+    pool_barrier(m->pool);
+    const int layers = (int)m->shape->layers;
+    for (int layer = 0; layer < layers; layer++) {
+        bool wanted = layer + 1 < layers || pass->sink;
+        project_qkv(w, layer,
+                    normalise(w, weights_get(from, layer, TENSOR_INPUT_NORM), 0, pass->n));
+        pool_barrier(m->pool);
+        attend(w, layer, wanted);
+        if (!wanted)
+            return; /* the last layer's keys and values are stored: nobody reads the rest */
+        project_back(w, weights_get(from, layer, TENSOR_O), weights_get(from, layer, TENSOR_O_BIAS),
+                     m->packed, q);
+        pool_barrier(m->pool);
+        project_gate(w, layer,
+                     normalise(w, weights_get(from, layer, TENSOR_POST_NORM), 0, pass->n));
+        pool_barrier(m->pool);
+        project_back(w, weights_get(from, layer, TENSOR_DOWN), NULL, m->packed_gate,
+                     m->shape->intermediate);
+        pool_barrier(m->pool);
+    }
+    head(w);
+}
+
+void forward_run(struct pass *pass)
+{
+    struct machine *m = pass->machine;
+    for (size_t r = 0; r < pass->n; r++) {
+        pass->table[r] = cache_table(&m->cache, pass->rows[r].slot);
+        pass->length[r] = pass->rows[r].position + 1;
+    }
+    for (size_t i = 0; i < m->shape->layers; i++)
+        atomic_store(&m->next_item[i], 0);
+    pass->chunk = ATTENTION_CHUNK;
+    while (pass->chunk > 1 && m->shape->kv_heads * (pass->n / pass->chunk) < 3 * pool_size(m->pool))
+        pass->chunk /= 2;
+    pool_run(m->pool, forward_share, pass);
+}

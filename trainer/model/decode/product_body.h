@@ -1,0 +1,250 @@
+/* Matrix products of the decode engine; included by kernels_*.c once per instruction set.
+ *
+ * out[r, j] = sum over k of x[r, k] w[j, k], always as the one chain acc = fma(x, w, acc), k = 0,
+ * 1, 2 ...
+ *
+ *   few rows (<= FEW_ROWS)  lanes are outputs: LANES rows of w are transposed in registers, x is
+ * broadcast.  The weights stay in place and stream once: the memory's speed. more rows lanes are
+ * rows: x is packed (k, lanes), w is broadcast straight from its place.  A tile is TILE_COLUMNS
+ * outputs x 2 vectors of rows in registers: the arithmetic's speed.
+ *
+ * Packed x of many rows: blocks of 2 LANES, at the end LANES, rows: block at row b starts at float
+ * b k, entry [k][row]. */
+#include "kernels.h"
+#include "simd.h"
+
+enum { FEW_ROWS = 4 };
+
+INLINE size_t block_width(size_t rows_left)
+{
+    return rows_left > LANES ? 2 * LANES : LANES;
+}
+
+/* ---- input
+ * ----------------------------------------------------------------------------------------------------
+ */
+
+static void pack_block(const struct kernel_pack *p, size_t block, size_t width)
+{
+    float *out = (float *)p->out + block * p->k;
+    size_t row = p->row > block ? p->row : block;
+    size_t row_end = p->row_end < block + width ? p->row_end : block + width;
+    while (row < row_end) {
+        size_t lane = row - block, column = p->column;
+        const float *in = p->in + row * p->stride;
+        if (lane % LANES == 0 && row_end - row >= LANES) {
+            for (; column + LANES <= p->column_end; column += LANES) {
+                vf t[LANES];
+                for (size_t i = 0; i < LANES; i++)
+                    t[i] = vf_load(in + i * p->stride + column);
+                vf_transpose(t);
+                for (size_t i = 0; i < LANES; i++)
+                    vf_store(out + (column + i) * width + lane, t[i]);
+            }
+            for (size_t i = 0; i < LANES; i++)
+                for (size_t c = column; c < p->column_end; c++)
+                    out[c * width + lane + i] = in[i * p->stride + c];
+            row += LANES;
+        } else {
+            for (; column < p->column_end; column++)
+                out[column * width + lane] = in[column];
+            row++;
+        }
+    }
+}
+
+static void pack(const struct kernel_pack *p)
+{
+    if (p->rows <= FEW_ROWS) {
+        for (size_t r = p->row; r < p->row_end; r++)
+            memcpy((float *)p->out + r * p->k + p->column, p->in + r * p->stride + p->column,
+                   (p->column_end - p->column) * sizeof(float));
+        return;
+    }
+    for (size_t block = 0, width; block < p->rows; block += width) {
+        width = block_width(p->rows - block);
+        if (block < p->row_end && p->row < block + width) pack_block(p, block, width);
+    }
+}
+
+/* ---- few rows
+ * --------------------------------------------------------------------------------------------------
+ */
+
+/* LANES outputs of `rows` (a constant after inlining) rows; w: LANES row pointers. */
+INLINE void few_tile(const struct kernel_product *p, const float *const w[LANES], const float *next,
+                     size_t rows, vf acc[FEW_ROWS])
+{
+    const size_t depth = p->k;
+    const float *x = p->input;
+    for (size_t r = 0; r < rows; r++)
+        acc[r] = vf_all(0);
+    size_t k = 0;
+    for (; k + LANES <= depth; k += LANES) {
+        vf t[LANES];
+        for (size_t i = 0; i < LANES; i++) {
+            t[i] = vf_load(w[i] + k);
+            /* The next outputs' weights, in the order of their addresses: as many bytes as are used
+             * here. */
+            if (i * LANES % 16 == 0) __builtin_prefetch(next + (k + i) * LANES, 0, 2);
+        }
+        vf_transpose(t);
+        for (size_t i = 0; i < LANES; i++)
+            for (size_t r = 0; r < rows; r++)
+                acc[r] = vf_fma(vf_all(x[r * depth + k + i]), t[i], acc[r]);
+    }
+    for (; k < depth; k++) {
+        float column[LANES];
+        for (size_t i = 0; i < LANES; i++)
+            column[i] = w[i][k];
+        vf t = vf_load(column);
+        for (size_t r = 0; r < rows; r++)
+            acc[r] = vf_fma(vf_all(x[r * depth + k]), t, acc[r]);
+    }
+}
+
+INLINE void few_store(const struct kernel_part *part, size_t r, size_t j, size_t count, vf value)
+{
+    float *out = part->out + r * part->stride + j;
+    if (count == LANES) {
+        if (part->bias) value += vf_load(part->bias + j);
+        if (part->add) value = vf_load(out) + value;
+        vf_store(out, value);
+    } else {
+        if (part->bias) value += vf_load_part(part->bias + j, count);
+        if (part->add) value = vf_load_part(out, count) + value;
+        vf_store_part(out, value, count);
+    }
+}
+
+/* Outputs [begin, end) of one part. */
+INLINE void few_rows(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
+                     size_t end, size_t rows)
+{
+    const float *weights = part->weights;
+    for (size_t j = begin; j < end; j += LANES) {
+        size_t count = end - j < LANES ? end - j : LANES;
+        const float *w[LANES];
+        for (size_t i = 0; i < LANES; i++)
+            w[i] = weights + (j + (i < count ? i : count - 1)) * p->k;
+        size_t next = j + 2 * LANES <= end ? j + LANES : j; /* never beyond the matrix */
+        vf acc[FEW_ROWS];
+        few_tile(p, w, weights + next * p->k, rows, acc);
+        for (size_t r = 0; r < rows; r++)
+            few_store(part, r, j, count, acc[r]);
+    }
+}
+
+static void few_part(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
+                     size_t end)
+{
+    switch (p->rows) {
+    case 1:
+        few_rows(p, part, begin, end, 1);
+        break;
+    case 2:
+        few_rows(p, part, begin, end, 2);
+        break;
+    case 3:
+        few_rows(p, part, begin, end, 3);
+        break;
+    default:
+        few_rows(p, part, begin, end, 4);
+        break;
+    }
+}
+
+/* ---- many rows
+ * -------------------------------------------------------------------------------------------------
+ */
+
+/* `columns` outputs x `vectors` vectors of rows (constants after inlining); x: packed block, w:
+ * first weight row. */
+INLINE void many_tile(const float *x, const float *w, size_t depth, size_t columns, size_t vectors,
+                      vf acc[TILE_COLUMNS][2])
+{
+    for (size_t j = 0; j < columns; j++)
+        for (size_t v = 0; v < vectors; v++)
+            acc[j][v] = vf_all(0);
+    for (size_t k = 0; k < depth; k++) {
+        vf row[2];
+        for (size_t v = 0; v < vectors; v++)
+            row[v] = vf_load(x + (k * vectors + v) * LANES);
+        for (size_t j = 0; j < columns; j++) {
+            vf weight = vf_all(w[j * depth + k]);
+            for (size_t v = 0; v < vectors; v++)
+                acc[j][v] = vf_fma(row[v], weight, acc[j][v]);
+        }
+    }
+}
+
+/* The tile's outputs j .. j + columns of rows first .. first + vectors LANES, as far as they exist.
+ */
+INLINE void many_store(const struct kernel_part *part, size_t rows, size_t first, size_t j,
+                       size_t columns, size_t vectors, vf acc[TILE_COLUMNS][2])
+{
+    for (size_t v = 0; v < vectors; v++)
+        for (size_t c = 0; c < columns; c += LANES) {
+            size_t count = columns - c < LANES ? columns - c : LANES;
+            vf t[LANES];
+            for (size_t i = 0; i < LANES; i++)
+                t[i] = i < count ? acc[c + i][v] : vf_all(0);
+            vf_transpose(t);
+            for (size_t i = 0; i < LANES && first + v * LANES + i < rows; i++)
+                few_store(part, first + v * LANES + i, j + c, count, t[i]);
+        }
+}
+
+INLINE void many_columns(const struct kernel_product *p, const struct kernel_part *part, size_t j,
+                         size_t columns)
+{
+    const float *w = (const float *)part->weights + j * p->k;
+    vf acc[TILE_COLUMNS][2];
+    for (size_t block = 0, width; block < p->rows; block += width) {
+        width = block_width(p->rows - block);
+        const float *x = (const float *)p->input + block * p->k;
+        if (width == LANES) {
+            many_tile(x, w, p->k, columns, 1, acc);
+            many_store(part, p->rows, block, j, columns, 1, acc);
+        } else {
+            many_tile(x, w, p->k, columns, 2, acc);
+            many_store(part, p->rows, block, j, columns, 2, acc);
+        }
+    }
+}
+
+static void many_part(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
+                      size_t end)
+{
+    size_t j = begin;
+    for (; j + TILE_COLUMNS <= end; j += TILE_COLUMNS)
+        many_columns(p, part, j, TILE_COLUMNS);
+    for (; j + 4 <= end; j += 4)
+        many_columns(p, part, j, 4);
+    for (; j < end; j++)
+        many_columns(p, part, j, 1);
+}
+
+/* Walks the parts of a product over column blocks [begin, end). */
+INLINE void each_part(const struct kernel_product *p, size_t begin, size_t end,
+                      void (*run)(const struct kernel_product *, const struct kernel_part *, size_t,
+                                  size_t))
+{
+    size_t first = 0;
+    for (size_t i = 0; i < p->n_parts; i++) {
+        const struct kernel_part *part = &p->parts[i];
+        size_t blocks = kernel_blocks(part->n);
+        size_t from = begin > first ? begin - first : 0;
+        size_t to = end - first < blocks ? end - first : blocks;
+        if (end > first && from < to) {
+            size_t last = to * KERNEL_COLUMNS;
+            run(p, part, from * KERNEL_COLUMNS, last < part->n ? last : part->n);
+        }
+        first += blocks;
+    }
+}
+
+static void product(const struct kernel_product *p, size_t begin, size_t end)
+{
+    each_part(p, begin, end, p->rows <= FEW_ROWS ? few_part : many_part);
+}

@@ -1,0 +1,66 @@
+/* Products with BF16 weights where the processor has no BF16 dot product: both are widened to
+ * floats (exact), then one chain acc = fma(x, w, acc) over k as in product_body.h.  Included by
+ * kernels_*.c.
+ *
+ * Packed weights: bf16_body.h.  Packed input: row-major floats that are rounded to bf16, k rounded
+ * up to even with zeros. */
+
+static void pack_bf16(const struct kernel_pack *p)
+{
+    const size_t depth = kernel_round_up(p->k, 2);
+    for (size_t r = p->row; r < p->row_end; r++) {
+        float *out = (float *)p->out + r * depth;
+        for (size_t c = p->column; c < p->column_end; c++)
+            out[c] = bf16_widen(bf16_round(p->in[r * p->stride + c]));
+        if (p->column_end == p->k && depth > p->k) out[p->k] = 0;
+    }
+}
+
+enum { BLOCK_VECTORS = KERNEL_COLUMNS / LANES };
+
+INLINE void bf16_tile(const struct kernel_product *p, const uint16_t *w, size_t row, size_t rows,
+                      vf acc[BF16_ROWS][BLOCK_VECTORS])
+{
+    const size_t depth = kernel_round_up(p->k, 2);
+    const float *x = (const float *)p->input + row * depth;
+    for (size_t r = 0; r < rows; r++)
+        for (size_t v = 0; v < BLOCK_VECTORS; v++)
+            acc[r][v] = vf_all(0);
+    for (size_t k = 0; k < depth; k += 2)
+        for (size_t v = 0; v < BLOCK_VECTORS; v++) {
+            vi pair;
+            memcpy(&pair, w + (k / 2 * KERNEL_COLUMNS + v * LANES) * 2, sizeof pair);
+            vf even = (vf)(pair << 16), odd = (vf)(pair & (int32_t)0xffff0000u);
+            for (size_t r = 0; r < rows; r++) {
+                acc[r][v] = vf_fma(vf_all(x[r * depth + k]), even, acc[r][v]);
+                acc[r][v] = vf_fma(vf_all(x[r * depth + k + 1]), odd, acc[r][v]);
+            }
+        }
+}
+
+static void bf16_part(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
+                      size_t end)
+{
+    for (size_t j = begin; j < end; j += KERNEL_COLUMNS) {
+        const uint16_t *w = (const uint16_t *)part->weights + j * kernel_round_up(p->k, 2);
+        for (size_t row = 0; row < p->rows;) {
+            vf acc[BF16_ROWS][BLOCK_VECTORS];
+            size_t rows = p->rows - row >= BF16_ROWS ? BF16_ROWS : 1;
+            if (rows == BF16_ROWS)
+                bf16_tile(p, w, row, BF16_ROWS, acc);
+            else
+                bf16_tile(p, w, row, 1, acc);
+            for (size_t r = 0; r < rows; r++)
+                for (size_t v = 0; v < BLOCK_VECTORS && j + v * LANES < end; v++) {
+                    size_t left = end - j - v * LANES;
+                    few_store(part, row + r, j + v * LANES, left < LANES ? left : LANES, acc[r][v]);
+                }
+            row += rows;
+        }
+    }
+}
+
+static void product_bf16(const struct kernel_product *p, size_t begin, size_t end)
+{
+    each_part(p, begin, end, bf16_part);
+}
