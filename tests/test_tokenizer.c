@@ -1,13 +1,327 @@
-/* Text to ids and back: the built-in byte tokenizer, UTF-8 at the edges. */
+/* Text to ids and back, against Hugging Face's tokenizers (tests/data/make_tokenizer.py), and
+ * everything that can be wrong with a tokenizer.json. */
 #include "check.h"
 
+#include "carnot/json.h"
 #include "carnot/tokenizer.h"
+
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { TEXTS_MAX = 8000, FILE_MAX = 1 << 28 };
+
+/* ---- the strings of make_tokenizer.py ---- */
+
+static const uint32_t pools[][2] = {
+    {0x20, 0x7e},     {0, 0x17f},         {0x370, 0x52f},     {0x590, 0x6ff},
+    {0x900, 0x97f},   {0xe00, 0xe7f},     {0x1100, 0x11ff},   {0x1e00, 0x20ff},
+    {0x2100, 0x2bff}, {0x3000, 0x30ff},   {0x4e00, 0x9fff},   {0xac00, 0xd7a3},
+    {0xfb00, 0xffef}, {0x1f300, 0x1faff}, {0x10000, 0x1ffff}, {0x300, 0x36f}};
+static const char *const parts[] = {" ",
+                                    "  ",
+                                    "\n",
+                                    "\r\n",
+                                    "\t",
+                                    "'s",
+                                    "'LL",
+                                    "1",
+                                    "23",
+                                    "456",
+                                    " a",
+                                    "the",
+                                    "The",
+                                    " the",
+                                    "<|im_end|>",
+                                    "<|eot_id|>",
+                                    "<think>",
+                                    "e\u0301",
+                                    "\u0301",
+                                    "!",
+                                    "?!",
+                                    "...",
+                                    "_",
+                                    "\u00a0",
+                                    "\u3000",
+                                    "ing",
+                                    "\u042f\u0417",
+                                    "\u6f22\u5b57",
+                                    "\U0001f642",
+                                    "\u200d",
+                                    "-",
+                                    "\\",
+                                    "{",
+                                    "}",
+                                    "$",
+                                    "x^2",
+                                    "0.5",
+                                    "=",
+                                    "\u2028",
+                                    "<m>",
+                                    "<r>",
+                                    "<b>",
+                                    "word",
+                                    "e\u0301toile"};
+
+static uint64_t below(uint64_t *state, uint64_t n)
+{
+    uint64_t z = *state += 0x9e3779b97f4a7c15u;
+    z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ z >> 27) * 0x94d049bb133111ebu;
+    return (z ^ z >> 31) % n;
+}
+
+static void put_code(struct cn_str *out, uint32_t code)
+{
+    char b[4];
+    size_t n = code < 0x80 ? 1 : code < 0x800 ? 2 : code < 0x10000 ? 3 : 4;
+    if (n == 1) b[0] = (char)code;
+    for (size_t i = n - 1; n > 1 && i > 0; i--, code >>= 6)
+        b[i] = (char)(0x80 | (code & 63));
+    if (n > 1) b[0] = (char)((n == 2 ? 0xC0 : n == 3 ? 0xE0 : 0xF0) | code);
+    cn_str_append(out, b, n);
+}
+
+static void generate(uint64_t i, struct cn_str *out)
+{
+    static const size_t lengths[] = {1, 2, 3, 5, 8, 13, 30, 80};
+    uint64_t state = i, n = lengths[below(&state, 8)], pool = below(&state, 16);
+    cn_str_clear(out);
+    cn_str_add(out, "");
+    while (n--) {
+        uint32_t low, high;
+        if (i % 4 == 0) pool = below(&state, 16);
+        low = i % 4 == 3 ? 0 : pools[pool][0];
+        high = i % 4 == 3 ? 0x10ffff : pools[pool][1];
+        if (i % 4 == 1 || (i % 4 == 2 && below(&state, 5) < 2)) {
+            cn_str_add(out, parts[below(&state, sizeof parts / sizeof *parts)]);
+            continue;
+        }
+        uint32_t code = low + (uint32_t)below(&state, high - low + 1);
+        if (code < 0xd800 || code >= 0xe000) put_code(out, code);
+    }
+}
+
+/* ---- helpers ---- */
+
+static struct cn_json *read_json(const char *path)
+{
+    struct cn_str text = {0};
+    struct cn_json *root = NULL;
+    if (cn_file_read(path, FILE_MAX, &text) != CN_OK ||
+        cn_json_parse(cn_str_text(&text), path, &root) != CN_OK)
+        CHECK_FAILED("%s", cn_fail_message());
+    cn_str_free(&text);
+    return root;
+}
+
+static const char *scratch_folder(void)
+{
+    static char path[64];
+    snprintf(path, sizeof path, "test_tokenizer.%d", (int)getpid());
+    return path;
+}
+
+static void write_in(const char *folder, const char *name, struct cn_text text)
+{
+    char path[256];
+    snprintf(path, sizeof path, "%s/%s", folder, name);
+    mkdir(folder, 0777);
+    FILE *file = fopen(path, "w");
+    if (!file || fwrite(text.data, 1, text.length, file) != text.length)
+        CHECK_FAILED("cannot write %s", path);
+    if (file) fclose(file);
+}
+
+static void clean_up(const char *folder)
+{
+    static const char *const names[] = {"tokenizer.json",          "tokenizer_config.json",
+                                        "special_tokens_map.json", "generation_config.json",
+                                        "chat_template.jinja",     "config.json"};
+    char path[256];
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        snprintf(path, sizeof path, "%s/%s", folder, names[i]);
+        unlink(path);
+    }
+    rmdir(folder);
+}
+
+/* Opens a folder that holds this tokenizer.json and, if not NULL, this tokenizer_config.json. */
+static enum cn_status open_text(struct cn_text tokenizer, const char *config,
+                                struct cn_tokenizer **out)
+{
+    const char *folder = scratch_folder();
+    write_in(folder, "tokenizer.json", tokenizer);
+    if (config) write_in(folder, "tokenizer_config.json", cn_text(config));
+    enum cn_status status = cn_tokenizer_open(folder, "auto", out);
+    clean_up(folder);
+    return status;
+}
+
+static void fnv(uint32_t *hash, uint32_t word)
+{
+    for (int i = 0; i < 4; i++, word >>= 8)
+        *hash = (*hash ^ (word & 255)) * 0x01000193u;
+}
+
+/* Whether decoding gives the bytes back; only asked where the tokenizer changes no text. */
+static bool comes_back(const struct cn_tokenizer *tokenizer, const struct cn_ids *ids,
+                       struct cn_text text)
+{
+    struct cn_str back = {0};
+    bool same = cn_tokenizer_decode(tokenizer, ids->item, ids->count, false, &back) == CN_OK &&
+                back.length == text.length &&
+                (text.length == 0 || memcmp(back.data, text.data, text.length) == 0);
+    cn_str_free(&back);
+    return same;
+}
+
+/* Compares the ids of every string with the hashes, block by block; returns how many strings. */
+static size_t compare(struct cn_tokenizer *tokenizer, const struct cn_json *golden,
+                      const struct cn_json *entry, bool lossless)
+{
+    const char *hashes = cn_json_text(cn_json_get(entry, "hashes")).data;
+    size_t block = (size_t)cn_json_number(cn_json_get(golden, "block")), n = 0, wrong = 0;
+    size_t n_generated = (size_t)cn_json_number(cn_json_get(golden, "generated"));
+    struct cn_ids ids = {0};
+    struct cn_str text = {0};
+    uint32_t hash = 0x811c9dc5;
+    const struct cn_json *hand = cn_json_first(cn_json_get(golden, "hand"));
+    for (size_t i = 0; hand || i < n_generated;) {
+        if (hand) {
+            cn_str_clear(&text);
+            cn_str_append(&text, cn_json_text(hand).data, cn_json_text(hand).length);
+            hand = cn_json_next(hand);
+        } else {
+            generate(i++, &text);
+        }
+        ids.count = 0;
+        if (cn_tokenizer_encode(tokenizer, cn_str_text(&text), true, &ids) != CN_OK)
+            CHECK_FAILED("%s", cn_fail_message());
+        if (lossless && !comes_back(tokenizer, &ids, cn_str_text(&text)))
+            CHECK_FAILED("string %zu does not come back", n);
+        fnv(&hash, (uint32_t)ids.count);
+        for (size_t k = 0; k < ids.count; k++)
+            fnv(&hash, (uint32_t)ids.item[k]);
+        bool last = !hand && i == n_generated;
+        if (++n % block == 0 || last) {
+            char expected[9] = {0}, found[9];
+            memcpy(expected, hashes + (n - 1) / block * 8, 8);
+            snprintf(found, sizeof found, "%08x", hash);
+            if (strcmp(found, expected) != 0 && wrong++ < 3)
+                CHECK_FAILED("block %zu: %s, expected %s", (n - 1) / block, found, expected);
+            hash = 0x811c9dc5;
+        }
+    }
+    cn_str_free(&text);
+    cn_ids_free(&ids);
+    return n;
+}
+
+/* ---- equality with Hugging Face ---- */
+
+/* "a b" strings instead of pairs, in the text of the tiny tokenizer: ["x","y"] -> "x y". */
+static void merges_as_text(struct cn_str *json)
+{
+    char *at = strstr(json->data, "\"merges\":[[");
+    if (!at) return;
+    char *from = at + 10, *to = from;
+    while (*from != ']') {
+        if (*from == ',') *to++ = *from++;
+        from++; /* [ */
+        while (memcmp(from, "\",\"", 3) != 0)
+            *to++ = *from++;
+        *to++ = ' ';
+        from += 3;
+        while (memcmp(from, "\"]", 2) != 0)
+            *to++ = *from++;
+        *to++ = '"';
+        from += 2;
+    }
+    memmove(to, from, strlen(from) + 1);
+    json->length = strlen(json->data);
+}
+
+static void replace(struct cn_str *json, const struct cn_json *pair)
+{
+    const char *old = cn_json_text(cn_json_first(pair)).data;
+    const char *new = cn_json_text(cn_json_next(cn_json_first(pair))).data;
+    char *at = strstr(json->data, old);
+    struct cn_str out = {0};
+    if (!at) {
+        CHECK_FAILED("the tiny tokenizer lacks %s", old);
+        return;
+    }
+    cn_str_append(&out, json->data, (size_t)(at - json->data));
+    cn_str_add(&out, new);
+    cn_str_add(&out, at + strlen(old));
+    cn_str_free(json);
+    *json = out;
+}
+
+TEST(ids_equal_hugging_face_for_every_variant_of_a_tiny_tokenizer)
+{
+    struct cn_json *golden = read_json(CN_TEST_DATA "/tokenizer_golden.json");
+    struct cn_str base = {0};
+    size_t n_variants = 0;
+    CHECK_OK(cn_file_read(CN_TEST_DATA "/tokenizer_tiny.json", FILE_MAX, &base));
+    for (const struct cn_json *v = cn_json_first(cn_json_get(golden, "variants")); v;
+         v = cn_json_next(v)) {
+        struct cn_str json = {0};
+        struct cn_tokenizer *tokenizer;
+        const char *name = cn_json_text(cn_json_get(v, "name")).data;
+        cn_str_append(&json, base.data, base.length);
+        for (const struct cn_json *r = cn_json_first(cn_json_get(v, "replace")); r;
+             r = cn_json_next(r))
+            replace(&json, r);
+        if (strcmp(name, "merges_as_text") == 0) merges_as_text(&json);
+        int before = check_failures;
+        CHECK_OK(open_text(cn_str_text(&json), NULL, &tokenizer));
+        CHECK(compare(tokenizer, golden, v, false) > 6000);
+        if (check_failures != before) printf("  in variant %s\n", name);
+        n_variants++;
+        cn_tokenizer_close(tokenizer);
+        cn_str_free(&json);
+    }
+    CHECK(n_variants >= 15);
+    cn_str_free(&base);
+    cn_json_close(golden);
+}
+
+TEST(ids_equal_hugging_face_for_the_real_tokenizers)
+{
+    const char *folder = getenv("CN_TEST_TOKENIZERS");
+    if (!folder)
+        SKIP("CN_TEST_TOKENIZERS names no folder (tests/data/make_tokenizer.py fetch FOLDER)");
+    struct cn_json *golden = read_json(CN_TEST_DATA "/tokenizer_golden.json");
+    for (const struct cn_json *f = cn_json_first(cn_json_get(golden, "families")); f;
+         f = cn_json_next(f)) {
+        const char *name = cn_json_text(cn_json_get(f, "name")).data;
+        struct cn_tokenizer *tokenizer;
+        struct stat info;
+        char path[4096];
+        snprintf(path, sizeof path, "%s/%s", folder, name);
+        if (stat(path, &info) != 0) {
+            printf("  SKIPPED: %s is not there\n", path);
+            continue;
+        }
+        CHECK_OK(cn_tokenizer_open(path, "auto", &tokenizer));
+        bool lossless = strncmp(name, "llama3", 6) == 0;
+        printf("  %s: %zu strings, template %s\n", name, compare(tokenizer, golden, f, lossless),
+               cn_tokenizer_template(tokenizer));
+        cn_tokenizer_close(tokenizer);
+    }
+    cn_json_close(golden);
+}
+
+/* ---- the byte tokenizer ---- */
 
 TEST(bytes_are_their_own_ids)
 {
     struct cn_tokenizer *tokenizer;
     struct cn_ids ids = {0};
     struct cn_str back = {0};
+    size_t n_stops;
     CHECK_OK(cn_tokenizer_open_bytes(&tokenizer));
     CHECK_OK(cn_tokenizer_encode(tokenizer, cn_text("a\xC3\xA9<|eos|>"), true, &ids));
     CHECK_INT(ids.count, 4);
@@ -16,11 +330,283 @@ TEST(bytes_are_their_own_ids)
     CHECK_INT(ids.item[3], 258);
     CHECK_OK(cn_tokenizer_decode(tokenizer, ids.item, ids.count, false, &back));
     CHECK_TEXT(back.data, "a\xC3\xA9<|eos|>");
+    cn_str_clear(&back);
+    CHECK_OK(cn_tokenizer_decode(tokenizer, ids.item, ids.count, true, &back));
+    CHECK_TEXT(back.data, "a\xC3\xA9");
     CHECK_INT(cn_tokenizer_size(tokenizer), 259);
+    CHECK_INT(cn_tokenizer_pad(tokenizer), 256);
+    CHECK_INT(cn_tokenizer_stops(tokenizer, &n_stops)[0], 258);
+    CHECK_INT(n_stops, 1);
+    CHECK(cn_tokenizer_is_special(tokenizer, 258) && !cn_tokenizer_is_special(tokenizer, 65));
     CHECK_TEXT(cn_tokenizer_template(tokenizer), "plain");
     cn_str_free(&back);
     cn_ids_free(&ids);
     cn_tokenizer_close(tokenizer);
+}
+
+TEST(a_saved_tokenizer_opens_as_the_same_one)
+{
+    struct cn_tokenizer *bytes, *again;
+    const char *folder = scratch_folder(), *text = "x\n\xF0\x9F\x99\x82 <|bos|>\x01 12";
+    struct cn_ids a = {0}, b = {0};
+    size_t n_stops;
+    CHECK_OK(cn_tokenizer_open_bytes(&bytes));
+    CHECK_OK(cn_tokenizer_save(bytes, folder));
+    CHECK_OK(cn_tokenizer_open(folder, "auto", &again));
+    clean_up(folder);
+    CHECK_OK(cn_tokenizer_encode(bytes, cn_text(text), true, &a));
+    CHECK_OK(cn_tokenizer_encode(again, cn_text(text), true, &b));
+    CHECK_INT(a.count, b.count);
+    CHECK(a.count == b.count && memcmp(a.item, b.item, a.count * sizeof *a.item) == 0);
+    CHECK_TEXT(cn_tokenizer_template(again), "plain");
+    CHECK_INT(cn_tokenizer_pad(again), 256);
+    cn_tokenizer_stops(again, &n_stops);
+    CHECK_INT(n_stops, 1);
+    cn_ids_free(&a);
+    cn_ids_free(&b);
+    cn_tokenizer_close(bytes);
+    cn_tokenizer_close(again);
+}
+
+/* ---- special tokens in text, bytes that are not UTF-8 ---- */
+
+TEST(text_of_special_tokens_is_plain_text_unless_asked_for)
+{
+    struct cn_tokenizer *tokenizer;
+    struct cn_ids ids = {0};
+    CHECK_OK(cn_tokenizer_open_bytes(&tokenizer));
+    CHECK_OK(cn_tokenizer_encode(tokenizer, cn_text("<|eos|>"), false, &ids));
+    CHECK_INT(ids.count, 7);
+    cn_ids_free(&ids);
+    cn_tokenizer_close(tokenizer);
+}
+
+TEST(bytes_that_are_not_utf8_become_the_replacement_character)
+{
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {{"a\xFFz", "a\xEF\xBF\xBDz"},
+                 {"\xE2\x82", "\xEF\xBF\xBD"},
+                 {"\xE2\x82z\xC0\x80", "\xEF\xBF\xBDz\xEF\xBF\xBD\xEF\xBF\xBD"},
+                 {"\xED\xA0\x80", "\xEF\xBF\xBD\xEF\xBF\xBD\xEF\xBF\xBD"},
+                 {"\xF0\x9F\x99<|eos|>", "\xEF\xBF\xBD<|eos|>"}};
+    struct cn_tokenizer *tokenizer;
+    CHECK_OK(cn_tokenizer_open_bytes(&tokenizer));
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cn_ids ids = {0};
+        struct cn_str back = {0};
+        CHECK_OK(cn_tokenizer_encode(tokenizer, cn_text(cases[i].text), true, &ids));
+        CHECK_OK(cn_tokenizer_decode(tokenizer, ids.item, ids.count, false, &back));
+        CHECK_TEXT(back.data, cases[i].expected);
+        cn_str_free(&back);
+        cn_ids_free(&ids);
+    }
+    cn_tokenizer_close(tokenizer);
+}
+
+TEST(every_id_outside_the_vocabulary_is_refused)
+{
+    struct cn_tokenizer *tokenizer;
+    struct cn_str out = {0};
+    CHECK_OK(cn_tokenizer_open_bytes(&tokenizer));
+    static const int32_t ids[] = {65, 259, -1};
+    CHECK_FAILS(cn_tokenizer_decode(tokenizer, ids, 2, false, &out), CN_ERR_DATA, "id 259");
+    CHECK_FAILS(cn_tokenizer_decode(tokenizer, ids + 2, 1, false, &out), CN_ERR_DATA, "id -1");
+    CHECK_INT(out.length, 0);
+    cn_str_free(&out);
+    cn_tokenizer_close(tokenizer);
+}
+
+TEST(a_megabyte_without_a_break_is_encoded_in_a_moment)
+{
+    struct cn_str base = {0}, text = {0};
+    struct cn_tokenizer *tokenizer;
+    struct cn_ids ids = {0};
+    CHECK_OK(cn_file_read(CN_TEST_DATA "/tokenizer_tiny.json", FILE_MAX, &base));
+    CHECK_OK(open_text(cn_str_text(&base), NULL, &tokenizer));
+    for (int i = 0; i < 250000; i++)
+        cn_str_add(&text, i % 3 ? "the" : "rewa");
+    CHECK_OK(cn_tokenizer_encode(tokenizer, cn_str_text(&text), true, &ids));
+    CHECK(ids.count > 100000 && comes_back(tokenizer, &ids, cn_str_text(&text)));
+    cn_ids_free(&ids);
+    cn_str_free(&text);
+    cn_str_free(&base);
+    cn_tokenizer_close(tokenizer);
+}
+
+/* ---- what can be wrong with a folder ---- */
+
+/* A whole tokenizer.json with two tokens and one merge; %s: vocab, merges, further keys. */
+#define WHOLE(vocab, merges, rest)                                                                 \
+    "{\"model\":{\"type\":\"BPE\",\"vocab\":" vocab ",\"merges\":" merges "},"                     \
+    "\"pre_tokenizer\":{\"type\":\"ByteLevel\",\"add_prefix_space\":false},"                       \
+    "\"decoder\":{\"type\":\"ByteLevel\"}" rest "}"
+#define VOCAB "{\"a\":0,\"b\":1,\"ab\":2}"
+
+static const struct {
+    const char *json, *message;
+} hostile[] = {
+    {"", "expected an object"},
+    {"{", "truncated"},
+    {"[]", "expected an object"},
+    {"{}", "model is missing"},
+    {"{\"model\":null}", "expected an object"},
+    {"{\"model\":{}}", "model.vocab is missing"},
+    {"{\"model\":{\"vocab\":{\"a\":0}}}", "model.merges is missing"},
+    {"{\"model\":{\"type\":\"WordPiece\",\"vocab\":{},\"merges\":[]}}", "WordPiece"},
+    {"{\"model\":{\"vocab\":[],\"merges\":[]}}", "expected an object"},
+    {"{\"model\":{\"vocab\":{\"a\":0},\"vocab\":{\"a\":0},\"merges\":[]}}", "twice"},
+    {WHOLE("{}", "[]", ""), "model.vocab is empty"},
+    {WHOLE("{\"a\":\"0\"}", "[]", ""), "whole number"},
+    {WHOLE("{\"a\":-1}", "[]", ""), "whole number"},
+    {WHOLE("{\"a\":0.5}", "[]", ""), "whole number"},
+    {WHOLE("{\"a\":99999999999999999999}", "[]", ""), "too large"},
+    {WHOLE("{\"a\":0,\"b\":2}", "[]", ""), "no token has id 1"},
+    {WHOLE("{\"a\":0,\"b\":0}", "[]", ""), "id 0 to two tokens"},
+    {WHOLE("{\"a\":0,\"a\":1}", "[]", ""), "one token twice"},
+    {WHOLE("{\"a\":0,\"\\ud800\":1}", "[]", ""), "surrogate"},
+    {WHOLE("{\"a\":0,\"\\q\":1}", "[]", ""), "unknown escape"},
+    {WHOLE("{\"a\":0,}", "[]", ""), "expected a string"},
+    {WHOLE(VOCAB, "{}", ""), "expected a list"},
+    {WHOLE(VOCAB, "[5]", ""), "expected a list"},
+    {WHOLE(VOCAB, "[\"ab\"]", ""), "one space between"},
+    {WHOLE(VOCAB, "[\"a b c\"]", ""), "one space between"},
+    {WHOLE(VOCAB, "[[\"a\"]]", ""), "list of two"},
+    {WHOLE(VOCAB, "[[\"a\",\"b\",\"c\"]]", ""), "list of two"},
+    {WHOLE(VOCAB, "[\"a x\"]", ""), "merge 0: its right token"},
+    {WHOLE(VOCAB, "[\"a b\",\"b a\"]", ""), "merge 1: the token it makes"},
+    {WHOLE(VOCAB, "[\"a \\u4e00\"]", ""), "not byte-level"},
+    {WHOLE(VOCAB, "[\"a b\"],\"dropout\":0.1", ""), "model.dropout is 0.1"},
+    {WHOLE(VOCAB, "[\"a b\"],\"fuse_unk\":3", ""), "model.fuse_unk"},
+    {WHOLE(VOCAB, "[\"a b\"],\"byte_fallback\":true", ""), "byte_fallback"},
+    {WHOLE(VOCAB, "[\"a b\"],\"unk_token\":\"zz\"", ""), "unk_token \"zz\""},
+    {WHOLE(VOCAB, "[\"a b\"],\"end_of_word_suffix\":\"</w>\"", ""), "end_of_word_suffix"},
+    {WHOLE(VOCAB, "[]", ",\"normalizer\":{\"type\":\"Lowercase\"}"), "normalizer: type"},
+    {WHOLE(VOCAB, "[]", ",\"normalizer\":5"), "normalizer"},
+    {WHOLE(VOCAB, "[]", ",\"added_tokens\":{}"), "must be a list"},
+    {WHOLE(VOCAB, "[]", ",\"added_tokens\":[5]"), "added_tokens[0]"},
+    {WHOLE(VOCAB, "[]", ",\"added_tokens\":[{\"content\":\"x\"}]"), "id"},
+    {WHOLE(VOCAB, "[]", ",\"added_tokens\":[{\"content\":\"x\",\"id\":7}]"), "next free one is 3"},
+    {WHOLE(VOCAB, "[]", ",\"added_tokens\":[{\"content\":\"a\",\"id\":3}]"), "it has 0"},
+    {WHOLE(VOCAB, "[]", ",\"added_tokens\":[{\"content\":\"\",\"id\":3}]"), "content is empty"},
+    {WHOLE(VOCAB, "[]", "} x"), "something"},
+    {"{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]}}", "pre_tokenizer"},
+};
+
+TEST(a_hostile_tokenizer_json_is_refused_with_file_and_reason)
+{
+    for (size_t i = 0; i < sizeof hostile / sizeof *hostile; i++) {
+        struct cn_tokenizer *tokenizer = NULL;
+        CHECK_FAILS(open_text(cn_text(hostile[i].json), NULL, &tokenizer), CN_ERR_DATA,
+                    hostile[i].message);
+        CHECK(tokenizer == NULL);
+        enum cn_status status = open_text(cn_text(hostile[i].json), NULL, &tokenizer);
+        CHECK(status != CN_OK && strstr(cn_fail_message(), "/tokenizer.json"));
+        cn_fail_clear();
+    }
+}
+
+TEST(a_tokenizer_json_cut_anywhere_or_with_a_byte_changed_never_crashes)
+{
+    struct cn_str base = {0};
+    struct cn_tokenizer *tokenizer;
+    size_t refused = 0;
+    CHECK_OK(cn_file_read(CN_TEST_DATA "/tokenizer_tiny.json", FILE_MAX, &base));
+    for (size_t cut = 1; cut < base.length; cut += cut < 600 ? 7 : 97) {
+        enum cn_status status =
+            open_text((struct cn_text){base.data, base.length - cut}, NULL, &tokenizer);
+        CHECK(status == CN_ERR_DATA);
+        cn_fail_clear();
+    }
+    for (size_t at = 0; at < base.length; at += 13) {
+        char old = base.data[at];
+        base.data[at] = (char)("\"{}[],:0\\ \xFF"[at % 11]);
+        enum cn_status status = open_text(cn_str_text(&base), NULL, &tokenizer);
+        if (status == CN_OK)
+            cn_tokenizer_close(tokenizer);
+        else
+            refused++;
+        cn_fail_clear();
+        base.data[at] = old;
+    }
+    CHECK(refused > 100);
+    cn_str_free(&base);
+}
+
+/* Patterns and steps that would cut text in another way than Hugging Face. */
+TEST(a_pre_tokenizer_that_cannot_be_reproduced_is_refused)
+{
+    static const struct {
+        const char *step, *message;
+    } cases[] = {
+        {"{\"type\":\"Whitespace\"}", "type \"Whitespace\""},
+        {"{\"type\":\"Sequence\"}", "must be a list"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[]}", "no step of type ByteLevel"},
+        {"{\"type\":\"Digits\"}", "no step of type ByteLevel"},
+        {"{\"type\":\"Sequence\",\"pretokenizers\":[{\"type\":\"ByteLevel\"},{\"type\":\"Digits\"}]"
+         "}",
+         "after ByteLevel"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\"},\"behavior\":\"Removed\"}", "Removed"},
+        {"{\"type\":\"Split\",\"pattern\":{},\"behavior\":\"Isolated\"}", "pattern must be"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(\"},\"behavior\":\"Isolated\"}", "compile"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a*\"},\"behavior\":\"Isolated\"}",
+         "match nothing"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a&&b]\"},\"behavior\":\"Isolated\"}",
+         "intersection"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"[a[b]]\"},\"behavior\":\"Isolated\"}",
+         "nested class"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\w+\"},\"behavior\":\"Isolated\"}",
+         "'\\w'"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"\\\\p{Han}\"},\"behavior\":\"Isolated\"}",
+         "'Han'"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"^a\"},\"behavior\":\"Isolated\"}", "anchor"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"(?i)a\"},\"behavior\":\"Isolated\"}",
+         "group"},
+        {"{\"type\":\"Split\",\"pattern\":{\"Regex\":\"a\\\\\"},\"behavior\":\"Isolated\"}",
+         "unfinished"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        char json[1024];
+        struct cn_tokenizer *tokenizer;
+        snprintf(json, sizeof json,
+                 "{\"model\":{\"vocab\":{\"a\":0},\"merges\":[]},\"pre_tokenizer\":%s,"
+                 "\"decoder\":{\"type\":\"ByteLevel\"}}",
+                 cases[i].step);
+        CHECK_FAILS(open_text(cn_text(json), NULL, &tokenizer), CN_ERR_DATA, cases[i].message);
+    }
+}
+
+TEST(the_small_files_give_stops_and_padding_or_are_refused)
+{
+    static const char json[] = WHOLE(VOCAB, "[\"a b\"]",
+                                     ",\"added_tokens\":[{\"id\":3,\"content\":"
+                                     "\"<e>\",\"special\":true,\"normalized\":false}]");
+    struct cn_tokenizer *tokenizer;
+    const char *folder = scratch_folder();
+    size_t n;
+    CHECK_OK(open_text(cn_text(json), "{\"eos_token\":{\"content\":\"<e>\"},\"pad_token\":\"a\"}",
+                       &tokenizer));
+    CHECK_INT(cn_tokenizer_stops(tokenizer, &n)[0], 3);
+    CHECK_INT(n, 1);
+    CHECK_INT(cn_tokenizer_pad(tokenizer), 0);
+    CHECK_TEXT(cn_tokenizer_template(tokenizer), "none");
+    cn_tokenizer_close(tokenizer);
+    CHECK_FAILS(open_text(cn_text(json), "{\"eos_token\":\"<x>\"}", &tokenizer), CN_ERR_DATA,
+                "eos_token \"<x>\"");
+    CHECK_FAILS(open_text(cn_text(json), "[]", &tokenizer), CN_ERR_DATA, "tokenizer_config.json");
+    CHECK_FAILS(open_text(cn_text(json), "{\"added_tokens_decoder\":{\"4\":{\"content\":\"<y>\"}}}",
+                          &tokenizer),
+                CN_ERR_DATA, "added_tokens_decoder");
+    write_in(folder, "generation_config.json", cn_text("{\"eos_token_id\":[3,1,3]}"));
+    CHECK_OK(open_text(cn_text(json), NULL, &tokenizer));
+    const int32_t *stops = cn_tokenizer_stops(tokenizer, &n);
+    CHECK_INT(n, 2);
+    CHECK(n == 2 && stops[0] == 1 && stops[1] == 3);
+    cn_tokenizer_close(tokenizer);
+    write_in(folder, "config.json", cn_text("{\"eos_token_id\":9}"));
+    CHECK_FAILS(open_text(cn_text(json), NULL, &tokenizer), CN_ERR_DATA, "eos_token_id is 9");
+    CHECK_FAILS(cn_tokenizer_open("no/such/folder", "auto", &tokenizer), CN_ERR_IO,
+                "no/such/folder/tokenizer.json");
 }
 
 TEST(only_the_beginning_of_a_character_is_held_back)
@@ -30,6 +616,7 @@ TEST(only_the_beginning_of_a_character_is_held_back)
     CHECK_INT(cn_utf8_complete(cn_text("ab\xFF")), 3);
     CHECK_INT(cn_utf8_complete(cn_text("ab\x82\x82\x82\x82")), 6);
     CHECK_INT(cn_utf8_complete(cn_text("\xF0\x9F\x98")), 0);
+    CHECK_INT(cn_utf8_complete(cn_text("\xE0\x80")), 2);
     CHECK_INT(cn_utf8_complete(cn_text("")), 0);
 }
 

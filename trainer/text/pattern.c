@@ -2,6 +2,7 @@
  *
  * The two agree on most of what tokenizers use; where they do not, the pattern is rewritten (\s),
  * or refused with a message, because a silently different split gives silently different ids. */
+#include "newer.h"
 #include "pretokenize.h"
 
 #include <string.h>
@@ -15,26 +16,6 @@
     "\\x{0}-\\x{8}\\x{e}-\\x{1f}\\x{21}-\\x{84}\\x{86}-\\x{9f}\\x{a1}-\\x{167f}\\x{1681}-"         \
     "\\x{1fff}\\x{200b}-\\x{2027}\\x{202a}-\\x{202e}\\x{2030}-\\x{205e}\\x{2060}-\\x{2fff}"        \
     "\\x{3001}-\\x{10ffff}"
-
-/* Letters and numbers of Unicode 15.0 to 16.0 (tokenizers 0.23 knows them), which PCRE2 10.42, of
- * Unicode 14, does not; a newer PCRE2 loses nothing by hearing them twice. */
-#define NEW_LETTERS                                                                                \
-    "\\x{1c89}-\\x{1c8a}\\x{a7cb}-\\x{a7cd}\\x{a7da}-\\x{a7dc}\\x{105c0}-\\x{105f3}"               \
-    "\\x{10d4a}-\\x{10d65}\\x{10d6f}-\\x{10d85}\\x{10ec2}-\\x{10ec4}\\x{1123f}-\\x{11240}"         \
-    "\\x{11380}-\\x{11389}\\x{1138b}\\x{1138e}\\x{11390}-\\x{113b5}\\x{113b7}\\x{113d1}"           \
-    "\\x{113d3}\\x{11bc0}-\\x{11be0}\\x{11f02}\\x{11f04}-\\x{11f10}\\x{11f12}-\\x{11f33}"          \
-    "\\x{1342f}\\x{13441}-\\x{13446}\\x{13460}-\\x{143fa}\\x{16100}-\\x{1611d}"                    \
-    "\\x{16d40}-\\x{16d6c}\\x{18cff}\\x{1b132}\\x{1b155}\\x{1df25}-\\x{1df2a}"                     \
-    "\\x{1e030}-\\x{1e06d}\\x{1e4d0}-\\x{1e4eb}\\x{1e5d0}-\\x{1e5ed}\\x{1e5f0}\\x{2b739}"          \
-    "\\x{2ebf0}-\\x{2ee5d}\\x{31350}-\\x{323af}"
-#define NEW_NUMBERS                                                                                \
-    "\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}\\x{11f50}-\\x{11f59}"         \
-    "\\x{16130}-\\x{16139}\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}\\x{1d2c0}-\\x{1d2d3}"         \
-    "\\x{1e4f0}-\\x{1e4f9}\\x{1e5f1}-\\x{1e5fa}"
-#define NEW_DIGITS                                                                                 \
-    "\\x{10d40}-\\x{10d49}\\x{116d0}-\\x{116e3}\\x{11bf0}-\\x{11bf9}\\x{11f50}-\\x{11f59}"         \
-    "\\x{16130}-\\x{16139}\\x{16d70}-\\x{16d79}\\x{1ccf0}-\\x{1ccf9}\\x{1e4f0}-\\x{1e4f9}"         \
-    "\\x{1e5f1}-\\x{1e5fa}"
 
 struct pattern {
     const char *p, *end;
@@ -52,13 +33,11 @@ static enum cn_status refuse(const char *what, struct cn_text construct)
  * knows it. */
 static enum cn_status category(struct pattern *pattern, const char *name, bool negated)
 {
-    const char *newer = strcmp(name, "L") == 0    ? NEW_LETTERS
-                        : strcmp(name, "N") == 0  ? NEW_NUMBERS
-                        : strcmp(name, "Nd") == 0 ? NEW_DIGITS
-                                                  : "";
     if (pattern->in_class && negated) return cn_str_format(pattern->out, "\\P{%s}", name);
-    return cn_str_format(pattern->out, pattern->in_class ? "%s\\p{%s}%s%s" : "[%s\\p{%s}%s%s",
-                         negated ? "^" : "", name, newer, pattern->in_class ? "" : "]");
+    if (!pattern->in_class) CN_TRY(cn_str_add(pattern->out, negated ? "[^" : "["));
+    CN_TRY(cn_str_format(pattern->out, "\\p{%s}", name));
+    CN_TRY(newer_append(pattern->out, name));
+    return pattern->in_class ? CN_OK : cn_str_add(pattern->out, "]");
 }
 
 /* \p{L}: general categories only; scripts mean different sets in different versions. */

@@ -127,8 +127,11 @@ static enum cn_status add_step(struct pretokenize *pretokenize, const struct cn_
         return cn_fail(CN_ERR_DATA, "a step of type \"%s\" after ByteLevel is not supported", type);
     if (strcmp(type, "Split") == 0) return add_split(pretokenize, step);
     if (strcmp(type, "Digits") == 0) {
+        /* Rust's own idea of a number, which is of Unicode 17 already. */
+        static const char each[] = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]",
+                          run[] = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]+";
         struct cn_text digits =
-            cn_text(cn_json_bool_or(step, "individual_digits", false) ? "\\p{N}" : "\\p{N}+");
+            cn_text(cn_json_bool_or(step, "individual_digits", false) ? each : run);
         return stage_add(pretokenize, &digits, false);
     }
     if (strcmp(type, "ByteLevel") != 0)

@@ -2,6 +2,7 @@
 #include "utf8.h"
 
 #include "carnot/tokenizer.h"
+#include "newer.h"
 
 #include <string.h>
 #include <utf8proc.h>
@@ -164,7 +165,8 @@ bool utf8_is_word(uint32_t code)
         return true;
     default: /* the symbols with property Other_Alphabetic */
         return (code >= 0x24B6 && code <= 0x24E9) || (code >= 0x1F130 && code <= 0x1F149) ||
-               (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189);
+               (code >= 0x1F150 && code <= 0x1F169) || (code >= 0x1F170 && code <= 0x1F189) ||
+               newer_is(code, "L") || newer_is(code, "M") || newer_is(code, "Nd");
     }
 }
 
