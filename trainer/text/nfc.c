@@ -54,20 +54,36 @@ static bool is_inert(uint32_t code)
            (code >= 0xFF01 && code <= 0xFF5E) || (code >= 0x1F300 && code <= 0x1F6FF);
 }
 
-static bool is_stable(struct cn_text text)
+/* The first character that is not inert, `end` if there is none; *before: the inert one before it,
+ * or itself. */
+static const char *first_active(const char *p, const char *end, const char **before)
 {
-    const char *p = text.data, *end = text.data + text.length;
+    *before = p;
     while (p < end) {
         uint64_t word;
         if (end - p >= 8 && (memcpy(&word, p, 8), !(word & 0x8080808080808080u))) {
             p += 8;
+            *before = p - 1;
             continue;
         }
         uint32_t code;
-        p += utf8_step(p, end, &code);
-        if (!is_inert(code)) return false;
+        size_t length = utf8_step(p, end, &code);
+        if (!is_inert(code)) return p;
+        *before = p;
+        p += length;
     }
-    return true;
+    return end;
+}
+
+static const char *first_inert(const char *p, const char *end)
+{
+    while (p < end) {
+        uint32_t code;
+        size_t length = utf8_step(p, end, &code);
+        if (is_inert(code)) return p;
+        p += length;
+    }
+    return end;
 }
 
 static enum cn_status append_normal(struct cn_text text, struct cn_str *out)
@@ -85,25 +101,40 @@ static enum cn_status append_normal(struct cn_text text, struct cn_str *out)
     return status;
 }
 
-enum cn_status nfc_apply(struct cn_text text, struct cn_str *buffer, struct cn_text *out)
+/* A stretch that NFC may change, cut at the marks that Hugging Face does not know. */
+static enum cn_status append_stretch(struct cn_text text, struct cn_str *out)
 {
-    if (is_stable(text)) {
-        *out = text;
-        return CN_OK;
-    }
     const char *p = text.data, *done = p, *end = p + text.length;
-    cn_str_clear(buffer);
     while (p < end) {
         uint32_t code;
         const char *next = p + utf8_step(p, end, &code);
         if (is_later(code)) {
-            CN_TRY(append_normal((struct cn_text){done, (size_t)(p - done)}, buffer));
-            CN_TRY(cn_str_append(buffer, p, (size_t)(next - p)));
+            CN_TRY(append_normal((struct cn_text){done, (size_t)(p - done)}, out));
+            CN_TRY(cn_str_append(out, p, (size_t)(next - p)));
             done = next;
         }
         p = next;
     }
-    CN_TRY(append_normal((struct cn_text){done, (size_t)(end - done)}, buffer));
+    return append_normal((struct cn_text){done, (size_t)(end - done)}, out);
+}
+
+enum cn_status nfc_apply(struct cn_text text, struct cn_str *buffer, struct cn_text *out)
+{
+    const char *end = text.data + text.length, *before, *done = text.data;
+    const char *active = first_active(done, end, &before);
+    if (active == end) {
+        *out = text;
+        return CN_OK;
+    }
+    cn_str_clear(buffer);
+    while (active < end) {
+        const char *stop = first_inert(active, end);
+        CN_TRY(cn_str_append(buffer, done, (size_t)(before - done)));
+        CN_TRY(append_stretch((struct cn_text){before, (size_t)(stop - before)}, buffer));
+        done = stop;
+        active = first_active(done, end, &before);
+    }
+    CN_TRY(cn_str_append(buffer, done, (size_t)(end - done)));
     *out = cn_str_text(buffer);
     return CN_OK;
 }
