@@ -68,6 +68,14 @@ static enum cn_status refuse_part(struct chat_template *out, const char *part)
     return refuse(out, why);
 }
 
+/* Where a literal text ends: at a quote, at Jinja, or at `end`. */
+static const char *literal_end(const char *p, const char *end)
+{
+    for (; p < end && *p != '\'' && *p != '"'; p += *p == '\\' && p + 1 < end ? 2 : 1)
+        if (*p == '{' && p + 1 < end && (p[1] == '{' || p[1] == '%')) break;
+    return p;
+}
+
 /* The text T of "<|im_start|>system\nT<|im_end|>" where the template says it as a literal: the
  * system message of conversations that bring none.  A newline and a backslash may be written as
  * Jinja escapes. */
@@ -84,10 +92,10 @@ static enum cn_status default_system(struct cn_text text, struct chat_template *
         else
             continue;
         const char *stop = memmem(p, (size_t)(end - p), tail, sizeof tail - 1);
-        const char *q = p;
-        while (q < end && *q != '\'' && *q != '"' && *q != '{' && q != stop)
-            q++;
-        if (!stop || q != stop || q == p) continue;
+        const char *q = literal_end(p, stop ? stop : end);
+        if (q == p)
+            continue; /* the end of a literal: a system message of the conversation follows */
+        if (q != stop) return refuse(out, "its own system text is not one literal");
         out->has_system = true;
         for (; p < stop; p++) {
             bool escaped = *p == '\\' && p + 1 < stop;
@@ -127,6 +135,7 @@ static enum cn_status detect_chatml(struct cn_text text, struct chat_template *o
     *out = (struct chat_template){.style = CHAT_CHATML, .name = "chatml"};
     out->tool_responses = has(text, "<tool_response>");
     CN_TRY(default_system(text, out));
+    if (out->style == CHAT_UNKNOWN) return CN_OK;
     if (out->tool_responses && out->has_system)
         out->name = "qwen2";
     else if (out->has_system && cn_text_is(cn_str_text(&out->system), smollm2_system))
