@@ -64,9 +64,13 @@ static enum cn_status check_needs(const struct cn_recipe *recipe, const struct g
     } lists[] = {{"algorithm.shaping", recipe->shaping, recipe->n_shaping},
                  {"entropy.methods", recipe->entropy, recipe->n_entropy},
                  {"entropy.shadow", recipe->shadow, recipe->n_shadow}};
+    static const char *const axes[CN_AXIS_COUNT] = {
+#define X(name, fallback, text) "algorithm." #name,
+        CN_AXES(X)
+#undef X
+    };
     for (int a = 0; a < CN_AXIS_COUNT; a++)
-        CN_TRY(
-            check_plugin(cn_axis_name((enum cn_axis_index)a), recipe->axis[a].plugin, in, sampled));
+        CN_TRY(check_plugin(axes[a], recipe->axis[a].plugin, in, sampled));
     for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
         for (size_t i = 0; i < lists[l].n; i++)
             CN_TRY(check_plugin(lists[l].name, lists[l].list[i].plugin, in, sampled));

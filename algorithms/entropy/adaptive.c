@@ -83,7 +83,9 @@ static enum cn_status rollout_entropy(const struct cn_context *context,
     CN_TRY(context->ranks->sum(context->ranks->self, &sum, 1));
     *out = cn_sum_mean(&sum);
     if (sum.count && !isfinite(*out))
-        return cn_fail(CN_ERR_NUMERIC, "entropy adaptive: the sampler's entropy is not finite");
+        return cn_fail(CN_ERR_NUMERIC,
+                       "entropy adaptive: column %s has trained tokens that are not finite",
+                       released ? "logp_sampled" : "entropy_sampled");
     return CN_OK;
 }
 
@@ -136,7 +138,7 @@ const struct cn_entropy cn_entropy_adaptive = {
     .name = "adaptive",
     .summary = "a bonus whose coefficient holds the entropy above a target",
     .reference = "Skywork-OR1 2025, arXiv 2505.22312",
-    .needs = CN_NEEDS(entropy_sampled) | CN_NEEDS(logp_sampled),
+    .needs = CN_NEEDS(entropy_sampled),
     .needs_live = CN_LIVE_BIT(entropy),
     .options = options,
     .settings_size = sizeof(struct adaptive_settings),

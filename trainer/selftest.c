@@ -1,0 +1,489 @@
+/* carnot selftest: is every gradient right, on this machine, with this build?
+ *
+ * Families of checks over everything that is registered; no file is read.  A combination that the
+ * recipe refuses is counted, not skipped in silence. */
+#include "command.h"
+#include "filter.h"
+#include "selftest_spec.h"
+
+#include "carnot/log.h"
+
+#include <math.h>
+#include <string.h>
+#include <time.h>
+
+struct tester {
+    struct trial trial;
+    size_t cases, refused;
+    double worst;
+};
+
+typedef enum cn_status check_function(struct tester *tester, const struct spec *spec);
+
+static enum cn_status failed(const struct spec *spec, const char *what, double found,
+                             double expected)
+{
+    struct cn_str text = {0};
+    CN_TRY(spec_describe(spec, &text));
+    enum cn_status status = cn_fail(CN_ERR_BUG, "selftest: %s: %s is %.17g, expected %.17g",
+                                    text.data, what, found, expected);
+    cn_str_free(&text);
+    return status;
+}
+
+static bool trained(const struct trial *trial, size_t s, size_t t)
+{
+    return cn_batch_trained(&trial->batch, s, t);
+}
+
+/* Applies the combination and checks it, or counts that it is refused. */
+static enum cn_status try_spec(struct tester *tester, const struct spec *spec,
+                               check_function *check)
+{
+    bool refused;
+    CN_TRY(spec_apply(spec, &tester->trial, &refused));
+    tester->refused += refused;
+    tester->cases += !refused;
+    return refused ? CN_OK : check(tester, spec);
+}
+
+/* ---- which combinations ------------------------------------------------------------------------
+ */
+
+/* Rows x aggregations x entropy methods x divergences. */
+static enum cn_status over_rows(struct tester *tester, check_function *check)
+{
+    const struct cn_plugin *const *aggregations = cn_axis_entries(CN_AXIS_aggregation);
+    const struct cn_plugin *const *divergences = cn_axis_entries(CN_AXIS_kl);
+    for (size_t r = 0; cn_algorithms[r]; r++)
+        for (size_t a = 0; aggregations[a]; a++)
+            for (size_t k = 0; divergences[k]; k++)
+                for (size_t e = 0; e == 0 || cn_entropies[e - 1]; e++) {
+                    struct spec spec = {.row = cn_algorithms[r], .strong = true};
+                    spec.axis[CN_AXIS_aggregation] = aggregations[a];
+                    spec.axis[CN_AXIS_kl] = divergences[k];
+                    if (e) spec.entropy = (const struct cn_plugin *)cn_entropies[e - 1];
+                    CN_TRY(try_spec(tester, &spec, check));
+                }
+    return CN_OK;
+}
+
+/* Every entry of the axis pairs whose functions meet in the loss, under the first row. */
+static enum cn_status over_axes(struct tester *tester, check_function *check)
+{
+    static const enum cn_axis_index pairs[][2] = {{CN_AXIS_ratio, CN_AXIS_surrogate},
+                                                  {CN_AXIS_surrogate, CN_AXIS_correction},
+                                                  {CN_AXIS_advantage, CN_AXIS_critic},
+                                                  {CN_AXIS_advantage, CN_AXIS_surrogate},
+                                                  {CN_AXIS_critic, CN_AXIS_aggregation}};
+    for (size_t p = 0; p < sizeof pairs / sizeof *pairs; p++) {
+        const struct cn_plugin *const *first = cn_axis_entries(pairs[p][0]);
+        const struct cn_plugin *const *second = cn_axis_entries(pairs[p][1]);
+        for (size_t i = 0; first[i]; i++)
+            for (size_t j = 0; second[j]; j++) {
+                struct spec spec = {.row = cn_algorithms[0], .strong = true};
+                spec.axis[pairs[p][0]] = first[i];
+                spec.axis[pairs[p][1]] = second[j];
+                CN_TRY(try_spec(tester, &spec, check));
+            }
+    }
+    return CN_OK;
+}
+
+/* ---- checks of one combination -----------------------------------------------------------------
+ */
+
+static enum cn_status difference(struct trial *trial, double *value, double *slope)
+{
+    const double h = 1e-5, middle = *value;
+    *value = middle + h;
+    CN_TRY(trial_loss(trial));
+    double above = trial->grad.loss;
+    *value = middle - h;
+    CN_TRY(trial_loss(trial));
+    *slope = (above - trial->grad.loss) / (2 * h);
+    *value = middle;
+    return CN_OK;
+}
+
+static enum cn_status check_differences(struct tester *tester, const struct spec *spec)
+{
+    struct trial *trial = &tester->trial;
+    const struct cn_batch *b = &trial->batch;
+    double *saved[CN_CHANNEL_COUNT];
+    CN_TRY(trial_prepare(trial));
+    CN_TRY(trial_loss(trial));
+    for (int c = 0; c < CN_CHANNEL_COUNT; c++) {
+        CN_TRY(CN_NEW(&trial->recipes, b->n_tokens, &saved[c]));
+        memcpy(saved[c], trial->d_channel[c], b->n_tokens * sizeof(double));
+    }
+    for (size_t s = 0; s < b->n_sequences; s++)
+        for (size_t t = b->seq_start[s]; t < b->seq_start[s + 1]; t++)
+            for (int c = 0; c < CN_CHANNEL_COUNT; c++) {
+                double slope;
+                CN_TRY(difference(trial, &trial->channel[c][t], &slope));
+                double error = fabs(slope - saved[c][t]) / (1 + fabs(slope));
+                tester->worst = fmax(tester->worst, error);
+                if (!trained(trial, s, t) && saved[c][t] != 0)
+                    return failed(spec, "gradient of an untrained token", saved[c][t], 0);
+                if (!(error < 1e-8)) return failed(spec, cn_channel_name[c], saved[c][t], slope);
+            }
+    return CN_OK;
+}
+
+/* On policy, a token's gradient is -c A, or n times that where u is a sum over n tokens. */
+static enum cn_status check_identity(struct tester *tester, const struct spec *spec)
+{
+    struct trial *trial = &tester->trial;
+    struct cn_batch *b = &trial->batch;
+    double coefficient[512];
+    CN_BUG_IF(b->n_tokens > 512);
+    trial_on_policy(trial);
+    CN_TRY(trial_prepare(trial));
+    for (size_t t = 0; t < b->n_tokens; t++)
+        b->correction[t] = 1;
+    CN_TRY(trial_loss(trial));
+    const struct cn_chosen *chosen = &trial->recipe.axis[CN_AXIS_aggregation];
+    const struct cn_context context = {.settings = chosen->settings, .counts = trial->counts};
+    ((const struct cn_aggregation *)chosen->plugin)
+        ->fill(&context, b, cn_batch_all(b), coefficient);
+    for (size_t s = 0; s < b->n_sequences; s++) {
+        double n = 0, factor = 0;
+        for (size_t t = b->seq_start[s]; t < b->seq_start[s + 1]; t++)
+            n += trained(trial, s, t);
+        for (size_t t = b->seq_start[s]; t < b->seq_start[s + 1]; t++) {
+            if (!trained(trial, s, t)) continue;
+            double usual = -coefficient[t] * b->advantage[t], found = trial->grad.d_logp[t];
+            if (factor == 0 && usual != 0) factor = fabs(found / usual - n) < 1e-9 ? n : 1;
+            double error = fabs(found - factor * usual);
+            tester->worst = fmax(tester->worst, error);
+            if (!(error < 1e-12)) return failed(spec, "on-policy gradient", found, factor * usual);
+        }
+    }
+    return CN_OK;
+}
+
+static enum cn_status compare(struct tester *tester, const struct spec *spec,
+                              const struct trial *other, const size_t *order, double tolerance)
+{
+    const struct cn_batch *a = &tester->trial.batch, *b = &other->batch;
+    for (size_t s = 0; s < b->n_sequences; s++) {
+        size_t from = order ? order[s] : s, n = b->seq_start[s + 1] - b->seq_start[s];
+        for (size_t i = 0; i < n; i++)
+            for (int c = 0; c < CN_CHANNEL_COUNT; c++) {
+                double x = tester->trial.d_channel[c][a->seq_start[from] + i];
+                double y = other->d_channel[c][b->seq_start[s] + i];
+                tester->worst = fmax(tester->worst, fabs(x - y));
+                if (!(fabs(x - y) <= tolerance)) return failed(spec, cn_channel_name[c], y, x);
+            }
+    }
+    double error = fabs(tester->trial.grad.loss - other->grad.loss);
+    if (!(error <= 1e-13)) return failed(spec, "loss", other->grad.loss, tester->trial.grad.loss);
+    return CN_OK;
+}
+
+/* Runs the same combination on another trial and compares. */
+static enum cn_status against(struct tester *tester, const struct spec *spec, struct trial *other,
+                              const size_t *order, double tolerance)
+{
+    bool refused;
+    CN_TRY(spec_apply(spec, other, &refused));
+    CN_TRY(trial_prepare(&tester->trial));
+    CN_TRY(trial_loss(&tester->trial));
+    CN_TRY(trial_prepare(other));
+    CN_TRY(trial_loss(other));
+    return compare(tester, spec, other, order, tolerance);
+}
+
+static enum cn_status check_mask(struct tester *tester, const struct spec *spec)
+{
+    struct trial other;
+    CN_TRY(trial_open(&other, NULL));
+    trial_poison(&other);
+    enum cn_status status = against(tester, spec, &other, NULL, 0);
+    trial_close(&other);
+    return status;
+}
+
+static enum cn_status check_split(struct tester *tester, const struct spec *spec)
+{
+    struct trial other;
+    CN_TRY(trial_open(&other, NULL));
+    other.atom = 1;
+    enum cn_status status = against(tester, spec, &other, NULL, 0);
+    trial_close(&other);
+    return status;
+}
+
+static enum cn_status check_permutation(struct tester *tester, const struct spec *spec)
+{
+    struct trial other;
+    size_t order[TRIAL_SEQUENCES];
+    for (size_t s = 0; s < TRIAL_SEQUENCES; s++)
+        order[s] = (s * 5 + 3) % TRIAL_SEQUENCES;
+    CN_TRY(trial_open(&other, order));
+    enum cn_status status = against(tester, spec, &other, order, 1e-15);
+    trial_close(&other);
+    return status;
+}
+
+/* Twice the advantage is twice the policy's gradient. */
+static enum cn_status check_scale(struct tester *tester, const struct spec *spec)
+{
+    struct trial *trial = &tester->trial;
+    struct cn_batch *b = &trial->batch;
+    double once[512];
+    CN_BUG_IF(b->n_tokens > 512);
+    CN_TRY(trial_prepare(trial));
+    CN_TRY(trial_loss(trial));
+    memcpy(once, trial->grad.d_logp, b->n_tokens * sizeof *once);
+    for (size_t t = 0; t < b->n_tokens; t++)
+        b->advantage[t] *= 2;
+    CN_TRY(trial_loss(trial));
+    for (size_t t = 0; t < b->n_tokens; t++)
+        if (trial->grad.d_logp[t] != 2 * once[t])
+            return failed(spec, "gradient at twice the advantage", trial->grad.d_logp[t],
+                          2 * once[t]);
+    return CN_OK;
+}
+
+/* ---- families ----------------------------------------------------------------------------------
+ */
+
+static enum cn_status over_everything(struct tester *tester, check_function *check)
+{
+    CN_TRY(over_rows(tester, check));
+    return over_axes(tester, check);
+}
+
+static enum cn_status over_bare_rows(struct tester *tester, check_function *check)
+{
+    const struct cn_plugin *const *aggregations = cn_axis_entries(CN_AXIS_aggregation);
+    for (size_t r = 0; cn_algorithms[r]; r++)
+        for (size_t a = 0; aggregations[a]; a++) {
+            struct spec spec = {.row = cn_algorithms[r]};
+            spec.axis[CN_AXIS_aggregation] = aggregations[a];
+            CN_TRY(try_spec(tester, &spec, check));
+        }
+    return CN_OK;
+}
+
+static enum cn_status over_ratios(struct tester *tester, check_function *check)
+{
+    const struct cn_plugin *const *ratios = cn_axis_entries(CN_AXIS_ratio);
+    const struct cn_plugin *const *surrogates = cn_axis_entries(CN_AXIS_surrogate);
+    CN_TRY(over_bare_rows(tester, check));
+    for (size_t i = 0; ratios[i]; i++)
+        for (size_t j = 0; surrogates[j]; j++) {
+            struct spec spec = {.row = cn_algorithms[0]};
+            spec.axis[CN_AXIS_ratio] = ratios[i];
+            spec.axis[CN_AXIS_surrogate] = surrogates[j];
+            CN_TRY(try_spec(tester, &spec, check));
+        }
+    return CN_OK;
+}
+
+/* Whether the setting changes what the combination does, or is refused. */
+static enum cn_status acts(struct tester *tester, struct spec *spec,
+                           const struct spec_setting *setting, uint64_t before, bool *changed,
+                           bool *refused)
+{
+    uint64_t after;
+    spec->setting[spec->n_settings++] = *setting;
+    enum cn_status status = spec_apply(spec, &tester->trial, refused);
+    if (status == CN_OK && !*refused) {
+        status = trial_signature(&tester->trial, &after);
+        *refused = status == CN_ERR_CONFIG;
+        *changed = status == CN_OK && after != before;
+        if (*refused) {
+            cn_fail_clear();
+            status = CN_OK;
+        }
+    }
+    spec->n_settings--;
+    return status;
+}
+
+enum { CANDIDATES = 16 };
+
+/* Tries the values of an option; done: one of them acts, or all are refused. */
+static enum cn_status try_option(struct tester *tester, struct spec *spec,
+                                 const struct cn_plugin *owner, const struct cn_option *option,
+                                 bool *done)
+{
+    struct spec_setting values[CANDIDATES];
+    size_t n = spec_candidates(owner, option, values, CANDIDATES), n_refused = 0;
+    uint64_t before;
+    bool refused;
+    CN_TRY(spec_apply(spec, &tester->trial, &refused));
+    *done = false;
+    if (refused) return CN_OK;
+    enum cn_status status = trial_signature(&tester->trial, &before);
+    if (status == CN_ERR_CONFIG) {
+        cn_fail_clear();
+        return CN_OK;
+    }
+    CN_TRY(status);
+    for (size_t i = 0; i < n && !*done; i++) {
+        bool changed = false;
+        CN_TRY(acts(tester, spec, &values[i], before, &changed, &refused));
+        n_refused += refused;
+        *done = changed;
+    }
+    if (n > 0 && n_refused == n) *done = true;
+    return CN_OK;
+}
+
+/* An option that acts only beside another one is tried with each value of each other. */
+static enum cn_status try_beside(struct tester *tester, struct spec *spec,
+                                 const struct cn_plugin *owner, const struct cn_option *option,
+                                 bool *done)
+{
+    for (const struct cn_option *o = owner->options; o->name && !*done; o++) {
+        struct spec_setting values[CANDIDATES];
+        size_t n = o == option ? 0 : spec_candidates(owner, o, values, CANDIDATES);
+        for (size_t i = 0; i < n && !*done; i++) {
+            spec->setting[0] = values[i];
+            spec->n_settings = 1;
+            CN_TRY(try_option(tester, spec, owner, option, done));
+            spec->n_settings = 0;
+        }
+    }
+    return CN_OK;
+}
+
+static enum cn_status check_options(struct tester *tester, struct spec *spec,
+                                    const struct cn_plugin *owner)
+{
+    for (const struct cn_option *o = owner->options; o && o->name; o++) {
+        bool done;
+        CN_TRY(try_option(tester, spec, owner, o, &done));
+        if (!done) CN_TRY(try_beside(tester, spec, owner, o, &done));
+        tester->cases++;
+        if (!done) {
+            struct cn_str text = {0};
+            CN_TRY(spec_describe(spec, &text));
+            enum cn_status status =
+                cn_fail(CN_ERR_BUG, "selftest: %s: option %s changes nothing and is not refused",
+                        text.data, o->name);
+            cn_str_free(&text);
+            return status;
+        }
+    }
+    return CN_OK;
+}
+
+/* Completes a combination that is refused by one entry of another axis that makes it allowed. */
+static enum cn_status complete(struct tester *tester, struct spec *spec, bool *found)
+{
+    bool refused;
+    CN_TRY(spec_apply(spec, &tester->trial, &refused));
+    *found = !refused;
+    for (int a = 0; a < CN_AXIS_COUNT && !*found; a++) {
+        if (spec->axis[a]) continue;
+        const struct cn_plugin *const *entries = cn_axis_entries((enum cn_axis_index)a);
+        for (size_t i = 0; entries[i] && !*found; i++) {
+            spec->axis[a] = entries[i];
+            CN_TRY(spec_apply(spec, &tester->trial, &refused));
+            *found = !refused;
+        }
+        if (!*found) spec->axis[a] = NULL;
+    }
+    return CN_OK;
+}
+
+static enum cn_status options_of(struct tester *tester, struct spec spec,
+                                 const struct cn_plugin *owner)
+{
+    bool found;
+    CN_TRY(complete(tester, &spec, &found));
+    tester->refused += !found; /* an entry that is refused everywhere */
+    return found ? check_options(tester, &spec, owner) : CN_OK;
+}
+
+static enum cn_status over_options(struct tester *tester, check_function *unused)
+{
+    (void)unused;
+    for (int a = 0; a < CN_AXIS_COUNT; a++) {
+        const struct cn_plugin *const *entries = cn_axis_entries((enum cn_axis_index)a);
+        for (size_t i = 0; entries[i]; i++) {
+            struct spec spec = {.row = cn_algorithms[0]};
+            spec.axis[a] = entries[i];
+            CN_TRY(options_of(tester, spec, entries[i]));
+        }
+    }
+    for (size_t i = 0; cn_shaping_entries()[i]; i++) {
+        struct spec spec = {.row = cn_algorithms[0], .shaping = cn_shaping_entries()[i]};
+        CN_TRY(options_of(tester, spec, spec.shaping));
+    }
+    for (size_t i = 0; cn_entropies[i]; i++) {
+        struct spec spec = {.row = cn_algorithms[0],
+                            .entropy = (const struct cn_plugin *)cn_entropies[i]};
+        CN_TRY(options_of(tester, spec, spec.entropy));
+    }
+    return CN_OK;
+}
+
+/* ---- the command -------------------------------------------------------------------------------
+ */
+
+static const struct family {
+    const char *name, *what;
+    enum cn_status (*over)(struct tester *tester, check_function *check);
+    check_function *check;
+} families[] = {
+    {"gradient", "every slope against central differences", over_everything, check_differences},
+    {"on-policy", "without a move, the gradient is -c A", over_ratios, check_identity},
+    {"mask", "NaN at untrained tokens changes no bit", over_everything, check_mask},
+    {"split", "atoms of one sequence change no bit", over_everything, check_split},
+    {"permutation", "the order of sequences changes nothing", over_everything, check_permutation},
+    {"scale", "twice the advantage, twice the gradient", over_bare_rows, check_scale},
+    {"options", "every option acts or is refused", over_options, NULL},
+};
+
+static double seconds(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
+
+static enum cn_status run_family(const struct family *family)
+{
+    struct tester tester;
+    struct cn_str line = {0};
+    double start = seconds();
+    memset(&tester, 0, sizeof tester);
+    enum cn_status status = trial_open(&tester.trial, NULL);
+    if (status == CN_OK) status = family->over(&tester, family->check);
+    if (status == CN_OK)
+        status = cn_str_format(&line, "%-12s %-42s %6zu cases %5zu refused  worst %.1e  %5.2f s\n",
+                               family->name, family->what, tester.cases, tester.refused,
+                               tester.worst, seconds() - start);
+    if (status == CN_OK && tester.cases == 0)
+        status = cn_fail(CN_ERR_BUG, "selftest: family %s had nothing to check", family->name);
+    if (status == CN_OK) status = filter_write(cn_str_text(&line));
+    cn_str_free(&line);
+    trial_close(&tester.trial);
+    return status;
+}
+
+static enum cn_status run(int argc, char **argv)
+{
+    if (argc > 1)
+        return cn_fail(CN_ERR_CONFIG, "selftest takes no argument, found \"%s\"", argv[1]);
+    cn_log_level_set(CN_LOG_ERROR); /* refusals and warnings of odd combinations are expected */
+    for (size_t i = 0; i < sizeof families / sizeof *families; i++)
+        CN_TRY(run_family(&families[i]));
+    return CN_OK;
+}
+
+const struct cn_command command_selftest = {
+    .name = "selftest",
+    .summary = "check every loss, gradient and option on this machine, without a file",
+    .usage = "usage: carnot selftest\n\n"
+             "Checks every algorithm, aggregation, entropy method and divergence, every entry of\n"
+             "every axis, and every option, in well under 30 s.  One line per family; the exit\n"
+             "code is 0, or the failing case is printed with both numbers.\n",
+    .run = run,
+};
