@@ -102,6 +102,23 @@ enum cn_status model_compute_weights(struct cn_model *model, const struct cn_buf
                                      size_t *n);
 enum cn_status model_logits(struct cn_model *model, const struct backend_rows *rows, float *out);
 
+/* ---- facts about libtorch, for carnot doctor
+ * ------------------------------------------------------------------------------------------ */
+
+struct torch_facts {
+    char version[32]; /* that was compiled against */
+    char blas[80];    /* what multiplies matrices, and on which path */
+    int threads;
+    double gflops_f32, gflops_bf16; /* product of two 1024 x 1024 matrices */
+};
+
+/* Opens the shared object and measures for about `seconds` per number.
+ * Fails: CN_ERR_MODEL if there is no usable libtorch. */
+enum cn_status model_torch_facts(double seconds, struct torch_facts *out);
+
+/* Symbol of the shared object: enum cn_status (double seconds, struct torch_facts *). */
+#define CN_MODEL_TORCH_FACTS_SYMBOL "cn_model_torch_facts"
+
 #ifdef __cplusplus
 }
 #endif

@@ -84,6 +84,19 @@ static enum cn_status find_torch(const struct cn_model_backend **out)
     return CN_OK;
 }
 
+enum cn_status model_torch_facts(double seconds, struct torch_facts *out)
+{
+    void *shared;
+    enum cn_status (*measure)(double, struct torch_facts *);
+    CN_TRY(open_shared(&shared));
+    void *symbol = dlsym(shared, CN_MODEL_TORCH_FACTS_SYMBOL);
+    if (!symbol)
+        return cn_fail(CN_ERR_MODEL, "libcarnot_torch.so has no %s: it is of another build",
+                       CN_MODEL_TORCH_FACTS_SYMBOL);
+    memcpy(&measure, &symbol, sizeof measure);
+    return measure(seconds, out);
+}
+
 static enum cn_status find_backend(const char *type, const struct cn_model_backend **out)
 {
     if (type && strcmp(type, "torch") == 0) return find_torch(out);

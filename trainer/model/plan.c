@@ -108,8 +108,13 @@ static uint64_t layer_work(const struct model_shape *s, const struct plan_settin
     return larger(forward, larger(mlp, attention));
 }
 
-/* Logits of a chunk and what belongs to them.  Few rows keep their logits from forward to backward.
- */
+/* Few rows keep their logits from forward to backward. */
+static bool keeps_logits(const struct model_shape *s, uint64_t rows)
+{
+    return 4 * s->vocab * rows <= head_keep_bytes;
+}
+
+/* Logits of a chunk, unless they are kept with the activations, and what belongs to them. */
 static uint64_t head_work(const struct model_shape *s, const struct plan_settings *p, uint64_t rows)
 {
     uint64_t row_bytes = 4 * s->vocab;
@@ -117,7 +122,8 @@ static uint64_t head_work(const struct model_shape *s, const struct plan_setting
     if (chunk < 64) chunk = 64;
     if (chunk > 4096) chunk = 4096;
     if (chunk > rows) chunk = rows;
-    uint64_t bytes = chunk * (row_bytes + 8 * s->hidden);
+    uint64_t bytes = 8 * chunk * s->hidden;
+    if (!keeps_logits(s, rows)) bytes += chunk * row_bytes;
     if (p->top) bytes += chunk * row_bytes;
     if (p->dtype == CN_DTYPE_BF16) bytes += row_bytes * s->hidden; /* the head as floats */
     return bytes;
@@ -137,8 +143,7 @@ static void plan_activations(const struct model_shape *s, const struct plan_sett
         floats += s->layers * layer_floats(s);
     if (p->trainable) floats += 2 * h; /* gradients of the hidden rows */
     plan->bytes[PLAN_ACTIVATIONS] = 4 * floats * rows;
-    uint64_t kept = 4 * s->vocab * rows;
-    if (kept <= head_keep_bytes) plan->bytes[PLAN_ACTIVATIONS] += kept;
+    if (keeps_logits(s, rows)) plan->bytes[PLAN_ACTIVATIONS] += 4 * s->vocab * rows;
     /* Attention's probabilities of one block, per thread (kernel_attention_scratch). */
     uint64_t d = round_up(s->head_dim, 16), keys = round_up(p->longest, 16);
     uint64_t scratch =

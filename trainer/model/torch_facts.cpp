@@ -1,0 +1,72 @@
+/* What libtorch is there and how fast it multiplies: for carnot doctor. */
+#include "backend.h"
+#include "torch_guard.h"
+
+#include <ATen/ATen.h>
+#include <ATen/Parallel.h>
+#include <ATen/Version.h>
+#include <torch/version.h>
+
+#include <chrono>
+#include <string>
+
+namespace
+{
+
+double seconds_now()
+{
+    return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch())
+        .count();
+}
+
+/* GFLOP/s of the best product within the time: the machine's other load slows single ones. */
+double measure(at::ScalarType type, double seconds)
+{
+    constexpr int64_t n = 1024;
+    at::Tensor a = at::ones({n, n}, type), b = at::ones({n, n}, type), c = at::empty({n, n}, type);
+    double best = 1e30, end = seconds_now() + seconds;
+    at::mm_out(c, a, b); /* the first one builds what it needs */
+    do {
+        double start = seconds_now();
+        at::mm_out(c, a, b);
+        best = std::min(best, seconds_now() - start);
+    } while (seconds_now() < end);
+    return 2.0 * n * n * n / best / 1e9;
+}
+
+/* "Intel(R) oneAPI Math Kernel Library Version 2024.2 ..." -> "MKL 2024.2", and the instruction set
+ * that libtorch's own loops were chosen for. */
+std::string describe_blas()
+{
+    std::string config = at::show_config(), text;
+    size_t mkl = config.find("Math Kernel Library Version "), open = config.find("OpenBLAS"),
+           cpu = config.find("CPU capability usage: ");
+    if (mkl != std::string::npos) {
+        size_t begin = mkl + 28;
+        text = "MKL " + config.substr(begin, config.find_first_of(" -\n", begin) - begin);
+    } else {
+        text = open != std::string::npos ? "OpenBLAS" : "unknown BLAS";
+    }
+    if (at::globalContext().hasMKLDNN()) text += ", oneDNN";
+    if (cpu != std::string::npos) {
+        size_t begin = cpu + 22;
+        text += ", " + config.substr(begin, config.find_first_of(" \n", begin) - begin);
+    }
+    return text;
+}
+
+} // namespace
+
+extern "C" __attribute__((visibility("default"))) enum cn_status
+cn_model_torch_facts(double seconds, struct torch_facts *out)
+{
+    return guard([&] {
+        struct torch_facts facts = {};
+        snprintf(facts.version, sizeof facts.version, "%s", TORCH_VERSION);
+        snprintf(facts.blas, sizeof facts.blas, "%s", describe_blas().c_str());
+        facts.threads = at::get_num_threads();
+        facts.gflops_f32 = measure(at::kFloat, seconds);
+        facts.gflops_bf16 = measure(at::kBFloat16, seconds);
+        *out = facts;
+    });
+}
