@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 /* One line per subcommand; `carnot --help` prints them in this order. */
-#define COMMANDS(X) X(config) X(convert) X(doctor) X(grade) X(gradient) X(show) X(selftest)
+#define COMMANDS(X) X(config) X(convert) X(doctor) X(grade) X(gradient) X(show) X(tokenize) X(selftest)
 
 #define X(name) extern const struct cn_command command_##name;
 COMMANDS(X)
