@@ -7,6 +7,7 @@
 
 #include <stdlib.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 enum { TEXTS_MAX = 8000, FILE_MAX = 1 << 28 };
@@ -618,6 +619,59 @@ TEST(only_the_beginning_of_a_character_is_held_back)
     CHECK_INT(cn_utf8_complete(cn_text("\xF0\x9F\x98")), 0);
     CHECK_INT(cn_utf8_complete(cn_text("\xE0\x80")), 2);
     CHECK_INT(cn_utf8_complete(cn_text("")), 0);
+}
+
+/* Output of `carnot tokenize FOLDER arguments` for these rows; *code is its exit code. */
+static void run_filter(const char *arguments, const char *rows, struct cn_str *out, int *code)
+{
+    char command[1024], line[1024];
+    write_in(scratch_folder(), "rows", cn_text(rows));
+    snprintf(command, sizeof command, "%s/carnot tokenize %s %s < %s/rows 2>/dev/null", CN_TEST_BIN,
+             scratch_folder(), arguments, scratch_folder());
+    FILE *pipe = popen(command, "r");
+    cn_str_clear(out);
+    while (pipe && fgets(line, sizeof line, pipe))
+        cn_str_add(out, line);
+    int status = pipe ? pclose(pipe) : -1;
+    *code = WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+    snprintf(command, sizeof command, "%s/rows", scratch_folder());
+    unlink(command);
+}
+
+static bool begins(const char *text, const char *start)
+{
+    return strncmp(text, start, strlen(start)) == 0;
+}
+
+TEST(the_filter_answers_every_row_on_its_line)
+{
+    struct cn_tokenizer *tokenizer;
+    struct cn_str out = {0};
+    int code;
+    CHECK_OK(cn_tokenizer_open_bytes(&tokenizer));
+    CHECK_OK(cn_tokenizer_save(tokenizer, scratch_folder()));
+    cn_tokenizer_close(tokenizer);
+    run_filter("",
+               "{\"id\": [7], \"text\": \"a<|eos|>\"}\n"
+               "{\"messages\": [{\"role\": \"user\", \"content\": \"b\"}]}\n",
+               &out, &code);
+    CHECK_INT(code, 0);
+    CHECK_TEXT(out.data, "{\"id\": [7], \"ids\": [97, 258]}\n"
+                         "{\"text\": \"b\\n\", \"ids\": [98, 10]}\n");
+    run_filter("--literal", "{\"text\": \"<|eos|>\"}\n{\"id\": 1}\n{\"text\": \"\"}\n", &out,
+               &code);
+    CHECK_INT(code, 3);
+    CHECK(begins(out.data, "{\"ids\": [60, 124, 101, 111, 115, 124, 62]}\n{\"id\": 1, \"error\""));
+    CHECK(strstr(out.data, "\n{\"ids\": []}\n"));
+    run_filter("--decode", "{\"ids\": [97, 258]}\n{\"ids\": [255, 98]}\n{\"ids\": [259]}\n", &out,
+               &code);
+    CHECK_INT(code, 3);
+    CHECK(begins(out.data, "{\"text\": \"a<|eos|>\"}\n"
+                           "{\"text\": \"\uFFFDb\", \"hex\": \"ff62\"}\n{\"error\""));
+    run_filter("--wrong", "", &out, &code);
+    CHECK_INT(code, 2);
+    clean_up(scratch_folder());
+    cn_str_free(&out);
 }
 
 int main(int argc, char **argv)
