@@ -7,8 +7,23 @@
 #include <string.h>
 #include <unistd.h>
 
+// clang-format off
 /* One line per subcommand; `carnot --help` prints them in this order. */
-#define COMMANDS(X) X(config) X(convert) X(doctor) X(grade) X(gradient) X(show) X(tokenize) X(selftest)
+#define COMMANDS(X)                                                                                \
+    X(train)                                                                                       \
+    X(sft)                                                                                         \
+    X(eval)                                                                                        \
+    X(sample)                                                                                      \
+    X(score)                                                                                       \
+    X(grade)                                                                                       \
+    X(tokenize)                                                                                    \
+    X(gradient)                                                                                    \
+    X(show)                                                                                        \
+    X(convert)                                                                                     \
+    X(config)                                                                                      \
+    X(doctor)                                                                                      \
+    X(selftest)
+// clang-format on
 
 #define X(name) extern const struct cn_command command_##name;
 COMMANDS(X)

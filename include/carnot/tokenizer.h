@@ -54,6 +54,9 @@ const char *cn_tokenizer_template(const struct cn_tokenizer *tokenizer);
 /* Ids that end an answer (eos of tokenizer and generation config, and the template's end of turn),
  * ascending; lives as long as the tokenizer. */
 const int32_t *cn_tokenizer_stops(const struct cn_tokenizer *tokenizer, size_t *count);
+/* The id that closes an assistant's turn in training (the template's end of turn, else eos); -1:
+ * none. */
+int32_t cn_tokenizer_end(const struct cn_tokenizer *tokenizer);
 int32_t cn_tokenizer_pad(const struct cn_tokenizer *tokenizer); /* -1: none */
 bool cn_tokenizer_is_special(const struct cn_tokenizer *tokenizer, int32_t id);
 
@@ -63,8 +66,9 @@ bool cn_tokenizer_is_special(const struct cn_tokenizer *tokenizer, int32_t id);
 enum cn_status cn_tokenizer_encode(struct cn_tokenizer *tokenizer, struct cn_text text,
                                    bool parse_special, struct cn_ids *out);
 
-/* Appends the exact bytes of `ids`; special tokens are written as their text, or left out if
- * skip_special. Fails: CN_ERR_DATA for an id outside the vocabulary. */
+/* Appends the exact bytes of `ids`; special tokens are written as their text.  skip_special: they are
+ * left out, and so are ids beyond the vocabulary, which a model can sample if its embedding is
+ * padded.  Fails: CN_ERR_DATA for an id outside the vocabulary. */
 enum cn_status cn_tokenizer_decode(const struct cn_tokenizer *tokenizer, const int32_t *ids,
                                    size_t count, bool skip_special, struct cn_str *out);
 

@@ -91,6 +91,7 @@ static enum cn_status read_tokens(struct cn_tokenizer *tokenizer, const struct c
                            "%s/tokenizer_config.json: eos_token \"%.*s\" is not in tokenizer.json",
                            tokenizer->folder.data, (int)eos.length, eos.data);
         CN_TRY(add_stop(tokenizer, id));
+        tokenizer->end = id;
     }
     const struct cn_json *source = generation ? generation : model;
     CN_TRY(add_stop_ids(tokenizer, source, "eos_token_id"));
@@ -102,7 +103,12 @@ static enum cn_status read_tokens(struct cn_tokenizer *tokenizer, const struct c
         tokenizer->pad = (int32_t)id;
     const char *end = chat_template_end(&tokenizer->chat);
     int32_t turn = end ? vocab_find_written(&tokenizer->vocab, cn_text(end)) : VOCAB_NONE;
-    return turn == VOCAB_NONE ? CN_OK : add_stop(tokenizer, turn);
+    if (turn != VOCAB_NONE) CN_TRY(add_stop(tokenizer, turn));
+    if (turn != VOCAB_NONE)
+        tokenizer->end = turn;
+    else if (tokenizer->end < 0 && tokenizer->stops.count)
+        tokenizer->end = tokenizer->stops.item[0];
+    return CN_OK;
 }
 
 /* The template's text: its own file, or in tokenizer_config.json a text or the "default" of a list.

@@ -38,7 +38,7 @@ static enum cn_status read_files(struct cn_tokenizer *tokenizer, const char *fol
 
 enum cn_status tokenizer_build(struct cn_tokenizer *tokenizer, const char *template_name)
 {
-    tokenizer->pad = -1;
+    tokenizer->pad = tokenizer->end = -1;
     CN_TRY(tokenizer_build_model(tokenizer));
     return tokenizer_build_config(tokenizer, template_name);
 }
@@ -108,6 +108,11 @@ const int32_t *cn_tokenizer_stops(const struct cn_tokenizer *tokenizer, size_t *
 {
     *count = tokenizer->stops.count;
     return tokenizer->stops.item;
+}
+
+int32_t cn_tokenizer_end(const struct cn_tokenizer *tokenizer)
+{
+    return tokenizer->end;
 }
 
 int32_t cn_tokenizer_pad(const struct cn_tokenizer *tokenizer)
@@ -190,10 +195,11 @@ enum cn_status cn_tokenizer_decode(const struct cn_tokenizer *tokenizer, const i
 {
     const struct vocab *vocab = &tokenizer->vocab;
     for (size_t i = 0; i < count; i++)
-        if (ids[i] < 0 || (size_t)ids[i] >= vocab->size)
+        if (ids[i] < 0 || ((size_t)ids[i] >= vocab->size && !skip_special))
             return cn_fail(CN_ERR_DATA, "id %d at place %zu is outside the vocabulary of %zu ids",
                            (int)ids[i], i, vocab->size);
     for (size_t i = 0; i < count; i++) {
+        if ((size_t)ids[i] >= vocab->size) continue; /* a padding row of the embedding */
         const struct vocab_token *token = &vocab->token[ids[i]];
         if (token->special && skip_special) continue;
         struct cn_text bytes = token->added ? added_find(&tokenizer->added, ids[i])->content

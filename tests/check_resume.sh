@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# ctest labels: serial
+# A run that is killed with SIGKILL at random moments and started again ends with the same bits as one that is not:
+# weights, optimizer, metrics (times left out), evaluations.
+#   check_resume.sh SOURCE BIN [TYPE]        TYPE: table (default) or torch
+set -u
+source=$1 bin=$2 type=${3:-table}
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+
+case $type in
+table) init='{"type": "table", "vocab_size": 259, "order": 3, "states": 4096}' lr=0.3 ;;
+torch) init='{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 264, "hidden_size": 32,
+  "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
+  "max_position_embeddings": 64, "tie_word_embeddings": true}' lr=1e-3 ;;
+esac
+cat > "$work/run.json" <<JSON
+{
+  "model": {"type": "$type", "init": $init},
+  "env": {"type": "sort", "digits": 3},
+  "rewards": [{"type": "exact_answer", "policy": "whole", "compare": "text"}],
+  "data": {"max_prompt_tokens": 8, "eval": [{"name": "held_out", "tasks": 20}]},
+  "warm_start": {"steps": 5, "rows": 16, "lr": $lr},
+  "train": {"steps": 60, "prompts": 8, "samples": 4, "mini_batches": 2},
+  "rollout": {"max_tokens": 6, "slots": 8},
+  "algorithm": {"type": "grpo", "kl": {"type": "none"}}, "entropy": ["adaptive"],
+  "optimizer": {"lr": $lr}, "eval": {"every": 15}, "checkpoint": {"every": 5, "keep": 3}, "record": {"samples": 1}
+}
+JSON
+
+train() { "$bin/carnot" train "$work/run.json" "run.dir=\"$work/$1\"" >> "$work/$1.log" 2>&1; }
+
+# Metrics without what depends on the clock.
+comparable() { sed -E 's/, "(time|perf)\/[^"]*": [^,}]*//g' "$1/metrics.jsonl"; }
+
+train whole || { echo "the undisturbed run failed:"; tail -5 "$work/whole.log"; exit 1; }
+
+kills=0
+for attempt in $(seq 1 40); do
+    train killed & pid=$!
+    sleep "0.$(( (attempt * 7919) % 60 + 10 ))"
+    if kill -9 "$(pgrep -P $pid carnot || echo $pid)" 2> /dev/null; then kills=$((kills + 1)); fi
+    wait $pid 2> /dev/null && break
+    [ $kills -ge 6 ] && break
+done
+train killed || { echo "the resumed run failed:"; tail -5 "$work/killed.log"; exit 1; }
+
+failed=0
+resumed=$(grep -c 'going on after step' "$work/killed.log")
+echo "$kills kills, $resumed resumptions"
+[ "$kills" -ge 1 ] && [ "$resumed" -ge 1 ] || { echo "FAILED: nothing was killed and resumed"; failed=1; }
+last=checkpoints/step_000060
+for file in $last/state/optimizer.safetensors $last/state/state.json $last/model.safetensors; do
+    [ -e "$work/whole/$file" ] || continue
+    cmp "$work/whole/$file" "$work/killed/$file" || { echo "FAILED: $file differs"; failed=1; }
+done
+first=$work/whole/checkpoints/step_000055/state/optimizer.safetensors
+cmp -s "$first" "$work/whole/$last/state/optimizer.safetensors" && { echo "FAILED: weights did not move"; failed=1; }
+if ! diff <(comparable "$work/whole") <(comparable "$work/killed") > "$work/diff"; then
+    echo "FAILED: metrics differ"; head -6 "$work/diff" | cut -c1-400; failed=1
+fi
+exit $failed

@@ -1,0 +1,124 @@
+/* Rollout: what is sampled does not depend on how many are sampled at a time. */
+#include "check.h"
+
+#include "trainer/rollout.h"
+
+#include "carnot/model.h"
+
+/* A tabular policy over bytes, and the prompts of the environment `sort`. */
+struct scene {
+    struct cn_arena arena;
+    struct cn_tokenizer *tokenizer;
+    struct cn_model *model;
+    struct cn_sampler *sampler;
+    struct tasks *tasks;
+    struct cn_json *init;
+    struct data_settings limits;
+    struct posed posed[5];
+};
+
+static enum cn_status open_scene(struct scene *s, size_t slots)
+{
+    const struct cn_env *env = cn_env_find("sort");
+    void *env_settings;
+    memset(s, 0, sizeof *s);
+    s->limits.max_prompt_tokens = 16;
+    CN_TRY(cn_json_parse(cn_text("{\"type\": \"table\", \"vocab_size\": 259, \"order\": 2}"),
+                         "init", &s->init));
+    const struct cn_model_settings model = {
+        .type = "table", .init = s->init, .device = "cpu", .dtype = CN_DTYPE_F32, .threads = 1};
+    const struct cn_sampler_settings sampler = {.slots = slots + 1, .context = 32};
+    CN_TRY(cn_tokenizer_open_bytes(&s->tokenizer));
+    CN_TRY(cn_model_open(&model, &s->model));
+    CN_TRY(cn_sampler_open(s->model, &sampler, &s->sampler));
+    CN_TRY(cn_arena_alloc(&s->arena, 1, env->settings_size, &env_settings));
+    CN_TRY(cn_option_read(env->options, NULL, "env", NULL, &s->arena, env_settings));
+    const struct tasks_setup setup = {
+        .env = env, .env_settings = env_settings, .tokenizer = s->tokenizer, .limits = &s->limits};
+    CN_TRY(tasks_open(&setup, &s->tasks));
+    for (uint64_t i = 0; i < 5; i++)
+        CN_TRY(tasks_pose(s->tasks, i, &s->arena, &s->posed[i]));
+    return CN_OK;
+}
+
+static void close_scene(struct scene *s)
+{
+    tasks_close(s->tasks);
+    cn_sampler_close(s->sampler);
+    cn_model_close(s->model);
+    cn_tokenizer_close(s->tokenizer);
+    cn_json_close(s->init);
+    cn_arena_free(&s->arena);
+}
+
+enum { PROMPTS = 5, SAMPLES = 3, WISHES = PROMPTS * SAMPLES };
+
+static enum cn_status collect(struct scene *s, size_t slots, struct cn_texts stop,
+                              struct answer *answers)
+{
+    struct wishes wishes = {.arena = &s->arena};
+    for (uint32_t i = 0; i < WISHES; i++) {
+        const struct wish wish = {
+            .posed = &s->posed[i / SAMPLES], .sample = i % SAMPLES, .temperature = 1};
+        CN_TRY(wishes_add(&wishes, wish));
+    }
+    const struct rollout_options options = {.sampler = s->sampler,
+                                            .tokenizer = s->tokenizer,
+                                            .key = cn_rng_key(1, 2, CN_RNG_SAMPLING),
+                                            .slots = slots,
+                                            .max_tokens = 8,
+                                            .top_p = 1,
+                                            .stop = stop};
+    return rollout_collect(&options, &wishes, 0, &s->arena, answers);
+}
+
+TEST(answers_do_not_depend_on_the_number_of_slots)
+{
+    static const size_t slots[] = {1, 2, 4, 64};
+    struct answer first[WISHES], again[WISHES];
+    struct scene scene;
+    size_t different = 0;
+    CHECK_OK(open_scene(&scene, 64));
+    CHECK_OK(collect(&scene, 64, (struct cn_texts){0}, first));
+    for (size_t i = 1; i < WISHES; i++)
+        different += first[i].ids[0] != first[0].ids[0];
+    CHECK(different > 0); /* the answers are not all the same */
+    for (size_t k = 0; k < sizeof slots / sizeof *slots; k++) {
+        CHECK_OK(collect(&scene, slots[k], (struct cn_texts){0}, again));
+        for (size_t i = 0; i < WISHES; i++) {
+            CHECK_INT(again[i].n, first[i].n);
+            CHECK_INT(again[i].stop, first[i].stop);
+            CHECK(memcmp(again[i].ids, first[i].ids, first[i].n * sizeof(int32_t)) == 0);
+            CHECK(memcmp(again[i].logp, first[i].logp, first[i].n * sizeof(double)) == 0);
+        }
+    }
+    close_scene(&scene);
+}
+
+TEST(an_answer_ends_at_a_stop_string_which_its_text_does_not_contain)
+{
+    struct answer free_running[WISHES], stopped[WISHES];
+    struct scene scene;
+    CHECK_OK(open_scene(&scene, 8));
+    CHECK_OK(collect(&scene, 8, (struct cn_texts){0}, free_running));
+    size_t chosen = WISHES;
+    char stop[2] = {0};
+    for (size_t i = 0; i < WISHES && chosen == WISHES;
+         i++) /* a plain byte in the middle of an answer */
+        if (free_running[i].n == 8 && free_running[i].ids[3] > ' ' && free_running[i].ids[3] < 127)
+            chosen = i, stop[0] = (char)free_running[i].ids[3];
+    if (chosen == WISHES) SKIP("no answer has a printable byte in its middle");
+    const char *list[] = {stop};
+    CHECK_OK(collect(&scene, 8, (struct cn_texts){list, 1}, stopped));
+    CHECK(stopped[chosen].n <= 4);
+    CHECK_INT(stopped[chosen].stop, CN_STOP_STRING);
+    CHECK(!memchr(stopped[chosen].text.data, stop[0], stopped[chosen].text.length));
+    for (size_t i = 0; i < WISHES; i++)
+        CHECK(memcmp(stopped[i].ids, free_running[i].ids, stopped[i].n * sizeof(int32_t)) == 0);
+    close_scene(&scene);
+}
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv);
+}

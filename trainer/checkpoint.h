@@ -1,0 +1,56 @@
+/* Checkpoints: RUN/checkpoints/step_000100/ is a Hugging Face folder with a folder `state` inside
+ * that holds what a bit-exact continuation needs.  It is put together under a temporary name and
+ * renamed, so it is complete or absent.
+ *
+ *   step_000100/  config.json model.safetensors tokenizer.json ...
+ *                 state/optimizer.safetensors  state/state.json  config.resolved.json
+ *   best/         a Hugging Face folder alone */
+#ifndef CARNOT_CHECKPOINT_H
+#define CARNOT_CHECKPOINT_H
+
+#include "settings.h"
+
+#include "carnot/algorithm.h"
+#include "carnot/model.h"
+#include "carnot/tokenizer.h"
+
+/* The trainer's own numbers. */
+struct checkpoint_state {
+    uint64_t step;     /* rollout steps done */
+    uint64_t position; /* in the order of prompts */
+    uint64_t optimizer_steps;
+    uint32_t bad_steps;
+    double best; /* NaN: none yet */
+    double base; /* the objective at step 0; NaN: not measured */
+};
+
+/* What a checkpoint is made of; all borrowed. */
+struct checkpoint {
+    const char *run_path;
+    struct cn_model *model;
+    const struct cn_tokenizer *tokenizer;
+    const struct cn_recipe *recipe; /* states of plug-ins; NULL for supervised runs */
+    struct cn_text resolved;        /* config.resolved.json */
+    enum cn_dtype dtype;            /* of the exported weights */
+};
+
+/* Writes step_N, then removes older ones beyond checkpoint.keep (multiples of keep_every stay).
+ * Fails: CN_ERR_IO (a full disk: the older ones are untouched).  Not collective. */
+enum cn_status checkpoint_save(const struct checkpoint *checkpoint,
+                               const struct checkpoint_state *state,
+                               const struct checkpoint_settings *settings);
+
+/* Writes a Hugging Face folder RUN/checkpoints/<name>, replacing what stands there. */
+enum cn_status checkpoint_export(const struct checkpoint *checkpoint, const char *name);
+
+/* Newest complete checkpoint of the run; *found is false if there is none.  A damaged one is passed
+ * over with a warning that names the file.  folder: in `arena`. */
+enum cn_status checkpoint_find(const char *run_path, struct cn_arena *arena, bool *found,
+                               const char **folder);
+
+/* Restores model, plug-in states and numbers from a checkpoint's folder.
+ * Fails: CN_ERR_IO, CN_ERR_DATA or CN_ERR_MODEL naming the file. */
+enum cn_status checkpoint_load(const struct checkpoint *checkpoint, const char *folder,
+                               struct checkpoint_state *out);
+
+#endif

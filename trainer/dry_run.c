@@ -1,0 +1,109 @@
+/* Batch arithmetic and the memory plan. */
+#include "dry_run.h"
+
+#include "model/plan.h"
+#include "model/shape.h"
+
+#include "carnot/log.h"
+
+#include <string.h>
+#include <unistd.h>
+
+/* Shape from the folder or from model.init; *known is false for models that have none. */
+static enum cn_status read_shape(const struct session *s, struct model_shape *shape, bool *known)
+{
+    const struct model_settings *model = &s->settings.model;
+    *known = strcmp(model->type, "torch") == 0;
+    if (!*known) return CN_OK;
+    if (model->path) return shape_read(model->path, shape);
+    if (model->init) return shape_parse(model->init, "model.init", shape);
+    return cn_fail(CN_ERR_CONFIG, "no model: set model.path=FOLDER or model.init");
+}
+
+static enum cn_status make_plan(const struct session *s, const struct model_shape *shape,
+                                struct plan *plan)
+{
+    const struct settings *t = &s->settings;
+    const size_t context = (size_t)(t->data.max_prompt_tokens + t->rollout.max_tokens);
+    const size_t sequences = (size_t)(t->train.prompts * t->train.samples);
+    const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct plan_settings settings = {.trainable = true,
+                                     .checkpoint_activations = t->update.checkpoint_activations,
+                                     .top = s->recipe.top.form != CN_TOP_NONE,
+                                     .resume = strcmp(t->run.resume, "never") != 0,
+                                     .frozen = s->recipe.needs & CN_NEEDS(logp_ref) ? 1 : 0,
+                                     .atom_tokens = (size_t)t->update.atom_tokens,
+                                     .longest = context,
+                                     .threads = t->parallel.threads ? (int)t->parallel.threads
+                                                                    : (int)(cores > 0 ? cores : 1),
+                                     .slots = (size_t)t->rollout.slots + 1,
+                                     .context = context,
+                                     .sequences = sequences,
+                                     .tokens = sequences * context};
+    CN_TRY(session_dtype(s, &settings.dtype));
+    settings.engine_dtype = settings.dtype;
+    return plan_make(shape, &settings, plan);
+}
+
+enum cn_status dry_run_check(const struct session *s)
+{
+    struct model_shape shape;
+    struct plan plan;
+    bool known;
+    CN_TRY(read_shape(s, &shape, &known));
+    if (!known) return CN_OK;
+    CN_TRY(make_plan(s, &shape, &plan));
+    return plan_check(&plan, plan_available(""));
+}
+
+static void print_arithmetic(const struct session *s)
+{
+    const struct train_settings *t = &s->settings.train;
+    const long long sequences = t->prompts * t->samples;
+    const long long longest = s->settings.data.max_prompt_tokens + s->settings.rollout.max_tokens;
+    cn_log_info("%lld prompts x %lld samples = %lld sequences a step = %lld optimizer steps x %lld "
+                "sequences (%lld epochs x %lld mini-batches)",
+                (long long)t->prompts, (long long)t->samples, sequences,
+                (long long)(t->epochs * t->mini_batches), sequences / (long long)t->mini_batches,
+                (long long)t->epochs, (long long)t->mini_batches);
+    cn_log_info("%lld sequences x at most (%lld prompt + %lld answer) tokens = at most %lld tokens "
+                "a step, in atoms of %lld; %lld steps",
+                sequences, (long long)s->settings.data.max_prompt_tokens,
+                (long long)s->settings.rollout.max_tokens, sequences * longest,
+                (long long)s->settings.update.atom_tokens, (long long)t->steps);
+    cn_log_info("algorithm %s: %s", s->recipe.row->name, s->recipe.row->summary);
+}
+
+static enum cn_status print_memory(const struct session *s)
+{
+    struct model_shape shape;
+    struct plan plan;
+    struct cn_str text = {0};
+    bool known;
+    CN_TRY(read_shape(s, &shape, &known));
+    if (!known) {
+        cn_log_info("memory: model type %s is not planned", s->settings.model.type);
+        return CN_OK;
+    }
+    CN_TRY(make_plan(s, &shape, &plan));
+    enum cn_status status = plan_print(&plan, plan_available(""), &text);
+    if (status == CN_OK)
+        cn_log_info("\nmemory, %.1f million parameters\n%s", 1e-6 * (double)plan.parameters,
+                    text.data);
+    cn_str_free(&text);
+    CN_TRY(status);
+    return plan_check(&plan, plan_available(""));
+}
+
+enum cn_status dry_run_print(struct session *s)
+{
+    struct cn_str text = {0};
+    print_arithmetic(s);
+    enum cn_status status = config_print_changes(s->config, &text);
+    if (status == CN_OK)
+        cn_log_info("\nvalues that differ from preset and default\n%s",
+                    text.length ? text.data : "none\n");
+    cn_str_free(&text);
+    CN_TRY(status);
+    return print_memory(s);
+}

@@ -1,0 +1,17 @@
+/* What a run will do and need, before anything is computed: batch arithmetic, memory, what differs
+ * from the preset. */
+#ifndef CARNOT_DRY_RUN_H
+#define CARNOT_DRY_RUN_H
+
+#include "session.h"
+
+/* `carnot train --dry-run`: prints everything to standard error.  Fails: CN_ERR_MEMORY if the plan
+ * does not fit; CN_ERR_MODEL if the model's shape cannot be read.  Nothing is opened but
+ * config.json. */
+enum cn_status dry_run_print(struct session *session);
+
+/* The memory plan against what is available, before the start.  Models without a plan (table) pass.
+ */
+enum cn_status dry_run_check(const struct session *session);
+
+#endif

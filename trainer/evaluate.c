@@ -1,0 +1,281 @@
+/* Evaluation of one set of tasks, and `carnot eval`. */
+#include "evaluate.h"
+
+#include "clock.h"
+#include "command.h"
+#include "core/statistics.h"
+#include "filter.h"
+#include "report.h"
+#include "session.h"
+
+#include "carnot/log.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+struct work {
+    const struct evaluation *e;
+    const struct eval_set *set;
+    struct cn_arena *arena;
+    struct wishes wishes;
+    struct answer *answers;
+    struct scored *scored;
+    struct posed *posed;
+    size_t samples;
+    size_t *place; /* (n_tasks) first answer of a task, SIZE_MAX: over-long, not sampled */
+};
+
+static enum cn_status pose_all(struct work *w)
+{
+    const double temperature = w->e->settings->eval.temperature;
+    CN_TRY(CN_NEW(w->arena, w->set->n_tasks, &w->posed));
+    CN_TRY(CN_NEW(w->arena, w->set->n_tasks, &w->place));
+    for (size_t i = 0; i < w->set->n_tasks; i++) {
+        CN_TRY(tasks_pose(w->set->tasks, i, w->arena, &w->posed[i]));
+        w->place[i] = w->posed[i].over_long ? SIZE_MAX : w->wishes.count;
+        for (uint32_t k = 0; k < w->samples && !w->posed[i].over_long; k++) {
+            const struct wish wish = {.posed = &w->posed[i],
+                                      .sample = k,
+                                      .temperature = temperature > 0 ? temperature : 1,
+                                      .greedy = temperature <= 0,
+                                      .group = (uint32_t)i};
+            CN_TRY(wishes_add(&w->wishes, wish));
+        }
+    }
+    return CN_OK;
+}
+
+static enum cn_status sample_all(struct work *w)
+{
+    const struct settings *s = w->e->settings;
+    const struct rollout_options options = {.sampler = w->e->sampler,
+                                            .tokenizer = w->e->tokenizer,
+                                            .key =
+                                                cn_rng_key((uint64_t)s->run.seed, 0, CN_RNG_EVAL),
+                                            .slots = (size_t)s->rollout.slots,
+                                            .max_tokens = (size_t)s->rollout.max_tokens,
+                                            .top_p = s->eval.top_p,
+                                            .top_k = s->eval.top_k,
+                                            .stop = s->rollout.stop,
+                                            .progress = w->e->progress,
+                                            .progress_self = w->e->progress_self};
+    CN_TRY(CN_NEW(w->arena, w->wishes.count, &w->answers));
+    CN_TRY(CN_NEW(w->arena, w->wishes.count, &w->scored));
+    CN_TRY(rollout_collect(&options, &w->wishes, 0, w->arena, w->answers));
+    const struct scoring_work work = {.wishes = w->wishes.item,
+                                      .answers = w->answers,
+                                      .n = w->wishes.count,
+                                      .max_tokens = options.max_tokens};
+    return scoring_run(w->e->scoring, &work, w->arena, NULL, w->scored);
+}
+
+/* Right answers of a task. */
+static size_t right_of(const struct work *w, size_t task)
+{
+    size_t right = 0;
+    if (w->place[task] == SIZE_MAX) return 0;
+    for (size_t k = 0; k < w->samples; k++)
+        right += w->scored[w->place[task] + k].score >= 1;
+    return right;
+}
+
+/* Buffers of the votes on one task. */
+struct votes {
+    struct cn_text *text;
+    int32_t *answer;
+    bool *right;
+};
+
+static double majority_of(const struct work *w, size_t task, const struct votes *votes)
+{
+    if (w->place[task] == SIZE_MAX) return 0;
+    for (size_t k = 0; k < w->samples; k++) {
+        const struct scored *scored = &w->scored[w->place[task] + k];
+        votes->text[k] = scored->extracted;
+        votes->right[k] = scored->score >= 1;
+    }
+    statistics_same(votes->text, w->samples, votes->answer);
+    return statistics_majority(votes->answer, votes->right, w->samples);
+}
+
+static enum cn_status set_metric(const struct work *w, struct cn_metrics *m, const char *what,
+                                 double value)
+{
+    char name[192];
+    snprintf(name, sizeof name, "eval/%s/%s", w->set->name, what);
+    return cn_metrics_set(m, name, value);
+}
+
+static enum cn_status pass_at_k(const struct work *w, struct cn_metrics *m)
+{
+    char what[64];
+    const struct cn_reals *ks = &w->e->settings->eval.k;
+    for (size_t i = 0; i < ks->count; i++) {
+        struct cn_sum sum = {0};
+        const size_t k = (size_t)ks->value[i];
+        for (size_t task = 0; task < w->set->n_tasks; task++)
+            cn_sum_add(&sum, statistics_pass_at_k(w->samples, right_of(w, task), k));
+        snprintf(what, sizeof what, "pass@%zu", k);
+        CN_TRY(set_metric(w, m, what, cn_sum_mean(&sum)));
+    }
+    return CN_OK;
+}
+
+/* pass@1 with the interval over tasks, mean score, majority vote. */
+static enum cn_status summarise(struct work *w, struct cn_metrics *m, struct eval_result *out)
+{
+    struct cn_sum mean = {0}, maj = {0}, length = {0};
+    struct votes votes;
+    double *share;
+    char what[64];
+    CN_TRY(CN_NEW(w->arena, w->samples, &votes.text));
+    CN_TRY(CN_NEW(w->arena, w->samples, &votes.answer));
+    CN_TRY(CN_NEW(w->arena, w->samples, &votes.right));
+    CN_TRY(CN_NEW(w->arena, w->set->n_tasks, &share));
+    for (size_t task = 0; task < w->set->n_tasks; task++) {
+        share[task] = (double)right_of(w, task) / (double)w->samples;
+        cn_sum_add(&maj, majority_of(w, task, &votes));
+    }
+    for (size_t i = 0; i < w->wishes.count; i++) {
+        cn_sum_add(&mean, w->scored[i].score);
+        cn_sum_add(&length, (double)w->answers[i].n);
+        out->sampled_tokens += (double)w->answers[i].n;
+    }
+    const struct statistics_interval interval = statistics_mean(share, w->set->n_tasks, 0.95);
+    out->pass_1 = interval.value;
+    out->low = interval.low;
+    out->high = interval.high;
+    out->maj = cn_sum_mean(&maj);
+    out->length = cn_sum_mean(&length);
+    snprintf(what, sizeof what, "mean@%zu", w->samples);
+    CN_TRY(set_metric(w, m, what, cn_sum_value(&mean) / (double)(w->set->n_tasks * w->samples)));
+    snprintf(what, sizeof what, "maj@%zu", w->samples);
+    CN_TRY(set_metric(w, m, what, out->maj));
+    CN_TRY(set_metric(w, m, "pass@1", out->pass_1));
+    CN_TRY(set_metric(w, m, "ci_low", out->low));
+    CN_TRY(set_metric(w, m, "ci_high", out->high));
+    CN_TRY(set_metric(w, m, "len_mean", out->length));
+    return pass_at_k(w, m);
+}
+
+static enum cn_status keep(struct work *w, struct eval_result *out)
+{
+    CN_TRY(CN_NEW(w->arena, w->set->n_tasks * w->samples, &out->right));
+    for (size_t task = 0; task < w->set->n_tasks; task++)
+        for (size_t k = 0; k < w->samples && w->place[task] != SIZE_MAX; k++)
+            out->right[task * w->samples + k] = w->scored[w->place[task] + k].score >= 1;
+    for (size_t task = 0; task < w->set->n_tasks && out->n_shown < EVAL_SHOWN; task++) {
+        if (w->place[task] == SIZE_MAX) continue;
+        out->shown[out->n_shown++] =
+            (struct eval_shown){.prompt = w->posed[task].prompt_text,
+                                .response = w->answers[w->place[task]].text,
+                                .ground_truth = w->posed[task].content.ground_truth,
+                                .score = w->scored[w->place[task]].score};
+    }
+    return CN_OK;
+}
+
+enum cn_status evaluate_set(const struct evaluation *e, const struct eval_set *set,
+                            struct cn_arena *arena, struct cn_metrics *metrics,
+                            struct eval_result *out)
+{
+    struct work w = {.e = e,
+                     .set = set,
+                     .arena = arena,
+                     .wishes = {.arena = arena},
+                     .samples = (size_t)e->settings->eval.samples};
+    double start = clock_seconds();
+    memset(out, 0, sizeof *out);
+    out->n_tasks = set->n_tasks;
+    out->n_samples = w.samples;
+    CN_TRY(pose_all(&w));
+    CN_TRY(sample_all(&w));
+    CN_TRY(summarise(&w, metrics, out));
+    CN_TRY(keep(&w, out));
+    out->seconds = clock_seconds() - start;
+    return CN_OK;
+}
+
+static void print_progress(void *self, size_t finished, size_t wishes)
+{
+    char line[96];
+    (void)self;
+    snprintf(line, sizeof line, "sampling %zu of %zu", finished, wishes);
+    cn_log_status_line(line);
+}
+
+/* The one object on standard output. */
+static enum cn_status print_metrics(const struct cn_metrics *metrics)
+{
+    struct cn_str out = {0};
+    enum cn_status status = cn_str_add(&out, "{");
+    for (size_t i = 0; status == CN_OK && i < metrics->count; i++) {
+        status = filter_key(&out, metrics->item[i].name);
+        if (status == CN_OK) status = cn_json_real(&out, cn_metric_value(&metrics->item[i]), 9);
+    }
+    if (status == CN_OK) status = filter_end(&out);
+    if (status == CN_OK) status = filter_write(cn_str_text(&out));
+    cn_str_free(&out);
+    return status;
+}
+
+static enum cn_status evaluate_all(struct session *s)
+{
+    const struct evaluation evaluation = {.settings = &s->settings,
+                                          .scoring = &s->scoring,
+                                          .sampler = s->sampler,
+                                          .tokenizer = s->tokenizer,
+                                          .progress = print_progress};
+    struct cn_metrics metrics;
+    if (s->n_sets == 0)
+        return cn_fail(CN_ERR_CONFIG, "nothing to evaluate on: set data.eval=[{\"name\": \"test\", "
+                                      "\"path\": FILE}]");
+    cn_metrics_init(&metrics, &s->arena);
+    for (size_t i = 0; i < s->n_sets; i++) {
+        struct eval_result result;
+        CN_TRY(evaluate_set(&evaluation, &s->sets[i], &s->arena, &metrics, &result));
+        cn_log_status_line(NULL);
+        report_evaluation(&s->sets[i], 0, &result);
+    }
+    return print_metrics(&metrics);
+}
+
+static enum cn_status run(int argc, char **argv)
+{
+    struct session session;
+    if (argc < 2)
+        return cn_fail(CN_ERR_CONFIG, "usage: carnot eval MODEL CONFIG... [key=value]...");
+    /* MODEL is a folder: it stands for model.path. */
+    char path[4096];
+    snprintf(path, sizeof path, "model.path=\"%s\"", argv[1]);
+    char clear[] = "model.init=null";
+    char **arguments = argv + 1;
+    enum cn_status status;
+    struct cn_arena arena;
+    cn_arena_init(&arena);
+    memset(&session, 0, sizeof session);
+    CN_TRY_GOTO(CN_NEW(&arena, (size_t)argc + 2, &arguments), out);
+    for (int i = 2; i < argc; i++)
+        arguments[i - 2] = argv[i];
+    arguments[argc - 2] = path;
+    arguments[argc - 1] = clear;
+    CN_TRY_GOTO(session_configure(&session, argc, arguments), out);
+    CN_TRY_GOTO(session_open_model(&session, false), out);
+    CN_TRY_GOTO(session_open_sampler(&session), out);
+    CN_TRY_GOTO(session_open_sets(&session), out);
+    CN_TRY_GOTO(evaluate_all(&session), out);
+out:
+    session_close(&session);
+    cn_arena_free(&arena);
+    return status;
+}
+
+const struct cn_command command_eval = {
+    .name = "eval",
+    .summary = "pass@k, mean@k and maj@k of a model",
+    .usage =
+        "usage: carnot eval MODEL CONFIG... [key=value | --key value]...\n\n"
+        "MODEL is a Hugging Face folder; sets, samples and temperature come from the sections\n"
+        "data.eval and eval of the configuration.\n",
+    .run = run};

@@ -1,0 +1,48 @@
+/* Experience: rounds of plan, sample, reward, until nobody asks for more; the result is one batch.
+ */
+#ifndef CARNOT_EXPERIENCE_H
+#define CARNOT_EXPERIENCE_H
+
+#include "rollout.h"
+#include "scoring.h"
+#include "tasks.h"
+
+#include "carnot/algorithm.h"
+
+struct experience {
+    const struct settings *settings;
+    const struct cn_recipe *recipe;
+    const struct scoring *scoring;
+    struct tasks *tasks;
+    struct cn_tokenizer *tokenizer;
+    struct cn_sampler *sampler;
+    uint64_t position; /* next place in the order of prompts; part of a checkpoint */
+    void (*progress)(void *self, size_t finished, size_t wishes); /* may be NULL */
+    void *progress_self;
+};
+
+/* Times of one collection, s. */
+struct experience_times {
+    double rollout, reward;
+};
+
+/* Samples and scores the rollout of `step`; SAMPLE and REWARD columns of `batch` are written,
+ * sequences stand in the order of their groups.  answers: as many as sequences, for text samples.
+ * Everything lives in `call->scratch`'s owner, the step arena `arena`.  Logically collective. */
+struct experience_result {
+    struct cn_batch *batch;
+    const struct answer *answers;
+    const struct wish *wishes;
+    const struct scored *scored;
+    struct experience_times times;
+};
+enum cn_status experience_collect(struct experience *experience, const struct cn_loss_call *call,
+                                  uint32_t version, struct cn_arena *arena,
+                                  struct experience_result *out);
+
+/* A batch of SAMPLE columns from wishes and answers (n); used by experience, evaluation and
+ * supervised training. */
+enum cn_status experience_batch(const struct wish *wishes, const struct answer *answers, size_t n,
+                                struct cn_arena *arena, struct cn_batch *batch);
+
+#endif

@@ -1,0 +1,132 @@
+/* What a person sees of a run. */
+#include "report.h"
+
+#include "clock.h"
+#include "core/plot.h"
+
+#include "carnot/log.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static enum cn_status remember(struct series *series, struct cn_arena *arena, double value)
+{
+    if (series->n == series->capacity) {
+        size_t capacity = series->capacity ? 2 * series->capacity : 256;
+        double *grown;
+        CN_TRY(CN_NEW(arena, capacity, &grown));
+        if (series->n) memcpy(grown, series->value, series->n * sizeof *grown);
+        series->value = grown;
+        series->capacity = capacity;
+    }
+    series->value[series->n++] = value;
+    return CN_OK;
+}
+
+/* 83 -> "1:23", 4000 -> "1:06:40" */
+static void duration(char out[32], double seconds)
+{
+    long long s = seconds > 0 ? (long long)(seconds + 0.5) : 0;
+    if (s >= 3600)
+        snprintf(out, 32, "%lld:%02lld:%02lld", s / 3600, s / 60 % 60, s % 60);
+    else
+        snprintf(out, 32, "%lld:%02lld", s / 60, s % 60);
+}
+
+enum cn_status report_step_line(struct report *r, const struct report_step *step,
+                                const struct cn_metrics *m)
+{
+    char eta[32];
+    double reward = cn_metrics_value(m, "reward/mean", 0);
+    double entropy =
+        cn_metrics_value(m, "policy/entropy", cn_metrics_value(m, "policy/entropy_sampled", 0));
+    double clipped = cn_metrics_value(m, "policy/clip_frac_low", 0) +
+                     cn_metrics_value(m, "policy/clip_frac_high", 0);
+    double pace = (clock_seconds() - r->started) / (double)(step->step - r->first + 1);
+    duration(eta, pace * (double)(r->steps - step->step));
+    CN_TRY(remember(&r->reward, r->arena, reward));
+    CN_TRY(remember(&r->entropy, r->arena, entropy));
+    cn_log_info("step %4llu/%llu  reward %.3f  entropy %.3f  length %.1f  clip %.1f %%  %.0f tok/s"
+                "  %.2f s = rollout %.2f + reward %.2f + score %.2f + train %.2f + other %.2f"
+                "  ETA %s",
+                (unsigned long long)step->step, (unsigned long long)r->steps, reward, entropy,
+                cn_metrics_value(m, "response/len_mean", 0), 100 * clipped,
+                step->seconds > 0 ? step->tokens / step->seconds : 0, step->seconds,
+                cn_metrics_value(m, "time/rollout_s", 0), cn_metrics_value(m, "time/reward_s", 0),
+                cn_metrics_value(m, "time/logprob_s", 0), cn_metrics_value(m, "time/train_s", 0),
+                cn_metrics_value(m, "time/other_s", 0), eta);
+    return CN_OK;
+}
+
+void report_progress(void *self, size_t finished, size_t wishes)
+{
+    const struct report *r = self;
+    enum { WIDTH = 30 };
+    char line[160], bar[WIDTH + 1];
+    size_t full = wishes ? finished * WIDTH / wishes : WIDTH;
+    for (size_t i = 0; i < WIDTH; i++)
+        bar[i] = i < full ? '#' : '.';
+    bar[WIDTH] = 0;
+    snprintf(line, sizeof line, "step %llu/%llu  sampling [%s] %zu of %zu",
+             (unsigned long long)r->step, (unsigned long long)r->steps, bar, finished, wishes);
+    cn_log_status_line(line);
+}
+
+void report_evaluation(const struct eval_set *set, uint64_t step, const struct eval_result *e)
+{
+    cn_log_info(
+        "eval %s at step %llu: pass@1 %.1f %% (95 %% interval %.1f to %.1f) over %zu tasks x "
+        "%zu samples, %.1f s",
+        set->name, (unsigned long long)step, 100 * e->pass_1, 100 * e->low, 100 * e->high,
+        e->n_tasks, e->n_samples, e->seconds);
+}
+
+static enum cn_status curve(const char *title, const struct series *series)
+{
+    struct cn_str text = {0};
+    const struct plot plot = {.title = title, .value = series->value, .n = series->n};
+    enum cn_status status = plot_draw(&plot, &text);
+    if (status == CN_OK) cn_log_info("\n%s", text.data);
+    cn_str_free(&text);
+    return status;
+}
+
+/* Text on one line: control characters are shown as a space, long texts are cut. */
+static void one_line(char *out, size_t size, struct cn_text text)
+{
+    size_t n = text.length < size - 4 ? text.length
+                                      : cn_utf8_complete((struct cn_text){text.data, size - 4});
+    for (size_t i = 0; i < n; i++)
+        out[i] = (unsigned char)text.data[i] < ' ' || text.data[i] == 127 ? ' ' : text.data[i];
+    memcpy(out + n, n < text.length ? "..." : "", n < text.length ? 4 : 1);
+}
+
+static void show_answers(const char *when, const struct eval_result *e)
+{
+    char prompt[200], response[200], gold[80];
+    cn_log_info("\nanswers %s:", when);
+    for (size_t i = 0; i < e->n_shown; i++) {
+        one_line(prompt, sizeof prompt, e->shown[i].prompt);
+        one_line(response, sizeof response, e->shown[i].response);
+        one_line(gold, sizeof gold, e->shown[i].ground_truth);
+        cn_log_info("  %s  ->  %s   (right: %s; score %.3g)", prompt, response, gold,
+                    e->shown[i].score);
+    }
+}
+
+enum cn_status report_end(const struct report *r, const struct report_end *end)
+{
+    if (r->reward.n > 1) {
+        CN_TRY(curve("reward", &r->reward));
+        CN_TRY(curve("entropy (nats)", &r->entropy));
+    }
+    if (end->before && end->after) {
+        show_answers("before", end->before);
+        show_answers("after", end->after);
+        cn_log_info("\n%s: pass@1 %.1f %% -> %.1f %% over %zu held-out tasks", end->set,
+                    100 * end->before->pass_1, 100 * end->after->pass_1, end->after->n_tasks);
+    }
+    cn_log_info("run folder: %s", end->folder);
+    return CN_OK;
+}

@@ -1,0 +1,227 @@
+/* Rollout: slots are refilled in the order of the wishes.
+ *
+ * A prompt is computed once: its first wish opens a base slot, later wishes fork it, and the last
+ * one uses the base itself.  So at most one slot more than the answers under way is needed. */
+#include "rollout.h"
+
+#include <string.h>
+
+struct running {
+    size_t wish, slot;
+};
+
+struct run {
+    struct cn_sampler *sampler;
+    struct cn_tokenizer *tokenizer;
+    const struct rollout_options *options;
+    const struct wish *wishes;
+    size_t n_wishes, next, finished;
+    struct cn_arena *arena;
+    struct answer *answers;
+    struct running *running;
+    size_t n_running;
+    bool has_base;
+    size_t base; /* slot of the prompt of wishes[next], kept until its last wish has started */
+    const int32_t *stops;
+    size_t n_stops;
+    size_t *slots;
+    struct cn_drawn *drawn;
+    struct cn_str text; /* decoded answers are put together here */
+};
+
+static struct cn_draw draw_of(const struct run *run, const struct wish *wish)
+{
+    /* The epoch keeps two passes over the same row within one step apart. */
+    struct cn_draw draw = {.key = run->options->key,
+                           .prompt = wish->posed->task,
+                           .sample = wish->sample | (uint32_t)(wish->posed->epoch << 16),
+                           .temperature = wish->greedy ? 1.0 : wish->temperature,
+                           .top_k = run->options->top_k,
+                           .top_p = run->options->top_p,
+                           .greedy = wish->greedy};
+    return draw;
+}
+
+/* Starts the next wish: a fork of the base while its prompt has further wishes, the base itself at
+ * the last. */
+static enum cn_status start_next(struct run *run)
+{
+    const struct wish *wish = &run->wishes[run->next];
+    const struct cn_draw draw = draw_of(run, wish);
+    const bool last =
+        run->next + 1 == run->n_wishes || run->wishes[run->next + 1].posed != wish->posed;
+    struct running *place = &run->running[run->n_running];
+    place->wish = run->next;
+    if (last && !run->has_base) {
+        CN_TRY(
+            cn_slot_open(run->sampler, wish->posed->ids, wish->posed->n_ids, &draw, &place->slot));
+    } else {
+        if (!run->has_base)
+            CN_TRY(cn_slot_open(run->sampler, wish->posed->ids, wish->posed->n_ids, &draw,
+                                &run->base));
+        run->has_base = true;
+        CN_TRY(cn_slot_fork(run->sampler, run->base, &draw, &place->slot));
+        if (last) {
+            cn_slot_close(run->sampler, run->base);
+            run->has_base = false;
+        }
+    }
+    run->n_running++;
+    run->next++;
+    return CN_OK;
+}
+
+static enum cn_status grow(struct run *run, struct answer *answer)
+{
+    if (answer->n < answer->capacity) return CN_OK;
+    size_t capacity = answer->capacity ? 2 * (size_t)answer->capacity : 32;
+    if (capacity > run->options->max_tokens) capacity = run->options->max_tokens;
+    int32_t *ids;
+    double *logp, *entropy;
+    CN_TRY(CN_NEW(run->arena, capacity, &ids));
+    CN_TRY(CN_NEW(run->arena, capacity, &logp));
+    CN_TRY(CN_NEW(run->arena, capacity, &entropy));
+    if (answer->n) {
+        memcpy(ids, answer->ids, answer->n * sizeof *ids);
+        memcpy(logp, answer->logp, answer->n * sizeof *logp);
+        memcpy(entropy, answer->entropy, answer->n * sizeof *entropy);
+    }
+    answer->ids = ids;
+    answer->logp = logp;
+    answer->entropy = entropy;
+    answer->capacity = (uint32_t)capacity;
+    return CN_OK;
+}
+
+static bool is_stop(const struct run *run, int32_t id)
+{
+    for (size_t i = 0; i < run->n_stops; i++)
+        if (run->stops[i] == id) return true;
+    return false;
+}
+
+/* Whether the text so far contains a stop string; *at is where it begins. */
+static bool has_stop_string(const struct run *run, size_t *at)
+{
+    for (size_t i = 0; i < run->options->stop.count; i++) {
+        const char *stop = run->options->stop.value[i];
+        const char *found =
+            run->text.length ? memmem(run->text.data, run->text.length, stop, strlen(stop)) : NULL;
+        if (found) {
+            *at = (size_t)(found - run->text.data);
+            return true;
+        }
+    }
+    return false;
+}
+
+static enum cn_status decode_text(struct run *run, const struct answer *answer)
+{
+    cn_str_clear(&run->text);
+    size_t n = answer->n - (answer->stop == CN_STOP_EOS ? 1 : 0);
+    return cn_tokenizer_decode(run->tokenizer, answer->ids, n, true, &run->text);
+}
+
+/* Takes one drawn token; sets answer->stop when it was the last. */
+static enum cn_status take(struct run *run, struct answer *answer, const struct cn_drawn *drawn)
+{
+    CN_TRY(grow(run, answer));
+    answer->ids[answer->n] = drawn->token;
+    answer->logp[answer->n] = drawn->logp;
+    answer->entropy[answer->n] = drawn->entropy;
+    answer->n++;
+    size_t at;
+    if (is_stop(run, drawn->token)) {
+        answer->stop = CN_STOP_EOS;
+    } else if (run->options->stop.count) {
+        CN_TRY(decode_text(run, answer));
+        if (has_stop_string(run, &at)) answer->stop = CN_STOP_STRING;
+    }
+    if (answer->stop == CN_STOP_NONE && answer->n >= run->options->max_tokens)
+        answer->stop = CN_STOP_LENGTH;
+    return CN_OK;
+}
+
+static enum cn_status finish(struct run *run, struct answer *answer)
+{
+    char *text;
+    size_t at;
+    CN_TRY(decode_text(run, answer));
+    size_t length = run->text.length;
+    if (answer->stop == CN_STOP_STRING && has_stop_string(run, &at)) length = at;
+    CN_TRY(cn_arena_text(run->arena, cn_str_text(&run->text).data, length, &text));
+    answer->text = (struct cn_text){text, length};
+    run->finished++;
+    return CN_OK;
+}
+
+/* One token for everybody under way; finished answers leave their slots. */
+static enum cn_status advance(struct run *run)
+{
+    for (size_t i = 0; i < run->n_running; i++)
+        run->slots[i] = run->running[i].slot;
+    CN_TRY(cn_sampler_step(run->sampler, run->slots, run->n_running, run->drawn));
+    size_t kept = 0;
+    for (size_t i = 0; i < run->n_running; i++) {
+        struct answer *answer = &run->answers[run->running[i].wish];
+        CN_TRY(take(run, answer, &run->drawn[i]));
+        if (answer->stop == CN_STOP_NONE) {
+            run->running[kept++] = run->running[i];
+            continue;
+        }
+        cn_slot_close(run->sampler, run->running[i].slot);
+        run->running[i].slot = SIZE_MAX;
+        CN_TRY(finish(run, answer));
+    }
+    run->n_running = kept;
+    return CN_OK;
+}
+
+static enum cn_status work(struct run *run)
+{
+    while (run->finished < run->n_wishes) {
+        while (run->next < run->n_wishes && run->n_running < run->options->slots)
+            CN_TRY(start_next(run));
+        CN_TRY(advance(run));
+        if (run->options->progress)
+            run->options->progress(run->options->progress_self, run->finished, run->n_wishes);
+    }
+    return CN_OK;
+}
+
+enum cn_status wishes_add(struct wishes *wishes, struct wish wish)
+{
+    if (wishes->count == wishes->capacity) {
+        size_t capacity = wishes->capacity ? 2 * wishes->capacity : 256;
+        struct wish *item;
+        CN_TRY(CN_NEW(wishes->arena, capacity, &item));
+        if (wishes->count) memcpy(item, wishes->item, wishes->count * sizeof *item);
+        wishes->item = item;
+        wishes->capacity = capacity;
+    }
+    wishes->item[wishes->count++] = wish;
+    return CN_OK;
+}
+
+enum cn_status rollout_collect(const struct rollout_options *options, const struct wishes *wishes,
+                               size_t first, struct cn_arena *arena, struct answer *answers)
+{
+    struct run run = {.sampler = options->sampler,
+                      .tokenizer = options->tokenizer,
+                      .options = options,
+                      .wishes = wishes->item + first,
+                      .n_wishes = wishes->count - first,
+                      .arena = arena,
+                      .answers = answers};
+    memset(answers, 0, run.n_wishes * sizeof *answers);
+    run.stops = cn_tokenizer_stops(options->tokenizer, &run.n_stops);
+    CN_TRY(CN_NEW(arena, options->slots, &run.running));
+    CN_TRY(CN_NEW(arena, options->slots, &run.slots));
+    CN_TRY(CN_NEW(arena, options->slots, &run.drawn));
+    enum cn_status status = work(&run);
+    for (size_t i = 0; i < run.n_running; i++)
+        if (run.running[i].slot != SIZE_MAX) cn_slot_close(options->sampler, run.running[i].slot);
+    if (run.has_base) cn_slot_close(options->sampler, run.base);
+    cn_str_free(&run.text);
+    return status;
+}

@@ -1,0 +1,57 @@
+/* Rollout: answers sampled from the model for a list of wishes, over a fixed number of slots. */
+#ifndef CARNOT_ROLLOUT_H
+#define CARNOT_ROLLOUT_H
+
+#include "tasks.h"
+
+#include "carnot/batch.h"
+#include "carnot/model.h"
+
+/* One answer to sample.  Consecutive wishes for the same `posed` share its prompt. */
+struct wish {
+    const struct posed *posed; /* borrowed */
+    uint32_t sample;
+    double temperature; /* > 0, or greedy */
+    bool greedy;
+    uint8_t part;   /* enum cn_part */
+    uint32_t group; /* number of the baseline group */
+};
+
+/* What came of a wish; arrays live in the arena of the call. */
+struct answer {
+    int32_t *ids; /* (n) the tokens sampled, the one that ended it included */
+    double *logp, *entropy;
+    size_t n;
+    enum cn_stop stop;
+    struct cn_text text; /* decoded, without end tokens and without the stop string's rest */
+    uint32_t capacity;
+};
+
+struct rollout_options {
+    struct cn_sampler *sampler; /* opened with at least slots + 1 slots */
+    struct cn_tokenizer *tokenizer;
+    struct cn_rng_key key;
+    size_t slots, max_tokens;
+    double top_p;
+    int64_t top_k;
+    struct cn_texts stop;
+    /* Called after each decoding step with the number of finished answers; may be NULL. */
+    void (*progress)(void *self, size_t finished, size_t wishes);
+    void *progress_self;
+};
+
+/* Growing list of wishes, in an arena. */
+struct wishes {
+    struct cn_arena *arena;
+    struct wish *item;
+    size_t count, capacity;
+};
+enum cn_status wishes_add(struct wishes *wishes, struct wish wish);
+
+/* Samples wishes [first, count); answers (count - first) stand in their order and do not depend on
+ * `slots`. Fails: as cn_slot_open and cn_sampler_step.  All slots are closed again.  Not
+ * collective. */
+enum cn_status rollout_collect(const struct rollout_options *options, const struct wishes *wishes,
+                               size_t first, struct cn_arena *arena, struct answer *answers);
+
+#endif

@@ -1,0 +1,138 @@
+/* Scoring: every entry of `rewards` sees every finished answer. */
+#include "scoring.h"
+
+#include <stdio.h>
+#include <string.h>
+
+static enum cn_status read_entry(const struct cn_json *node, size_t place, struct cn_arena *arena,
+                                 struct scoring_entry *out)
+{
+    static const char *const ours[] = {"type", "weight", NULL};
+    const char *name = NULL;
+    char path[64];
+    void *settings;
+    snprintf(path, sizeof path, "rewards.%zu", place);
+    if (cn_json_kind(node) == CN_JSON_TEXT)
+        name = cn_json_text(node).data;
+    else if (cn_json_need_text(node, "type", &name) != CN_OK)
+        return cn_fail_context(CN_ERR_CONFIG, "%s", path);
+    out->reward = cn_reward_find(name);
+    if (!out->reward)
+        return cn_fail(CN_ERR_CONFIG,
+                       "%s: unknown reward \"%s\"; carnot config list rewards shows them", path,
+                       name);
+    const struct cn_json *options = cn_json_kind(node) == CN_JSON_OBJECT ? node : NULL;
+    if (cn_json_real_or(options, "weight", 1.0, &out->weight) != CN_OK)
+        return cn_fail_context(CN_ERR_CONFIG, "%s", path);
+    CN_TRY(cn_arena_alloc(arena, 1, out->reward->settings_size ? out->reward->settings_size : 1,
+                          &settings));
+    CN_TRY(cn_option_read(out->reward->options, options, path, ours, arena, settings));
+    out->settings = settings;
+    return CN_OK;
+}
+
+enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *arena,
+                            struct scoring *out)
+{
+    size_t n = cn_json_count(section), i = 0;
+    if (section && cn_json_kind(section) != CN_JSON_NULL &&
+        (cn_json_kind(section) != CN_JSON_LIST || n == 0))
+        return cn_fail(CN_ERR_CONFIG,
+                       "rewards must be a list of at least one reward: [\"exact_answer\"]");
+    out->n = n ? n : 1;
+    CN_TRY(CN_NEW(arena, out->n, &out->entry));
+    if (n == 0) { /* the first reward of the list is the default */
+        void *settings;
+        out->entry[0].reward = cn_rewards[0];
+        out->entry[0].weight = 1;
+        CN_TRY(cn_arena_alloc(arena, 1, cn_rewards[0]->settings_size + 1, &settings));
+        out->entry[0].settings = settings;
+        return cn_option_read(cn_rewards[0]->options, NULL, "rewards.0", NULL, arena, settings);
+    }
+    for (const struct cn_json *node = cn_json_first(section); node; node = cn_json_next(node), i++)
+        CN_TRY(read_entry(node, i, arena, &out->entry[i]));
+    return CN_OK;
+}
+
+static void describe(const struct scoring_work *work, size_t i, struct cn_episode *out)
+{
+    const struct wish *wish = &work->wishes[i];
+    const struct answer *answer = &work->answers[i];
+    *out = (struct cn_episode){.prompt = wish->posed->content.messages,
+                               .prompt_text = wish->posed->prompt_text,
+                               .response = answer->text,
+                               .ground_truth = wish->posed->content.ground_truth,
+                               .row = wish->posed->content.row,
+                               .response_tokens = answer->n,
+                               .max_tokens = work->max_tokens,
+                               .stop = answer->stop,
+                               .group = wish->group};
+}
+
+/* Episodes [begin, end) that one call of an entry sees: one, a group, or all. */
+static size_t call_end(const struct cn_episode *episodes, size_t n, size_t begin,
+                       enum cn_scope scope)
+{
+    size_t end = begin + 1;
+    if (scope == CN_SCOPE_STEP) return n;
+    while (scope == CN_SCOPE_GROUP && end < n && episodes[end].group == episodes[begin].group)
+        end++;
+    return end;
+}
+
+static enum cn_status report(const struct scoring_entry *entry, const struct cn_outcome *outcome,
+                             struct cn_metrics *metrics)
+{
+    char name[160];
+    if (!metrics) return CN_OK;
+    if (outcome->has_score) {
+        snprintf(name, sizeof name, "reward/%s/mean", entry->reward->name);
+        CN_TRY(cn_metrics_mean(metrics, name, outcome->score));
+    }
+    for (size_t m = 0; m < outcome->n_metrics; m++) {
+        snprintf(name, sizeof name, "reward/%s/%s", entry->reward->name, outcome->metric[m].name);
+        CN_TRY(cn_metrics_mean(metrics, name, outcome->metric[m].value));
+    }
+    return CN_OK;
+}
+
+/* Adds one entry's outcome to what the answer has; the first entry also gives score and verdict. */
+static void combine(const struct scoring_entry *entry, bool first, const struct cn_outcome *outcome,
+                    struct scored *out)
+{
+    if (first) {
+        out->score = outcome->has_score ? outcome->score : 0;
+        out->verdict = outcome->verdict;
+        out->extracted = outcome->extracted;
+    }
+    if (outcome->has_score)
+        out->reward += entry->weight * outcome->score;
+    else if (entry->weight != 0 || first)
+        out->drop = CN_DROP_UNSCORED;
+}
+
+enum cn_status scoring_run(const struct scoring *scoring, const struct scoring_work *work,
+                           struct cn_arena *arena, struct cn_metrics *metrics, struct scored *out)
+{
+    struct cn_episode *episodes;
+    struct cn_outcome *outcomes;
+    CN_TRY(CN_NEW(arena, work->n, &episodes));
+    CN_TRY(CN_NEW(arena, work->n, &outcomes));
+    memset(out, 0, work->n * sizeof *out);
+    for (size_t i = 0; i < work->n; i++)
+        describe(work, i, &episodes[i]);
+    for (size_t e = 0; e < scoring->n; e++) {
+        const struct scoring_entry *entry = &scoring->entry[e];
+        memset(outcomes, 0, work->n * sizeof *outcomes);
+        for (size_t begin = 0, end; begin < work->n; begin = end) {
+            end = call_end(episodes, work->n, begin, entry->reward->scope);
+            CN_TRY(entry->reward->score(entry->settings, episodes + begin, end - begin, arena,
+                                        outcomes + begin));
+        }
+        for (size_t i = 0; i < work->n; i++) {
+            combine(entry, e == 0, &outcomes[i], &out[i]);
+            CN_TRY(report(entry, &outcomes[i], metrics));
+        }
+    }
+    return CN_OK;
+}

@@ -1,0 +1,49 @@
+/* Scoring: finished answers -> score, reward, verdict.
+ *
+ * The section `rewards` is a list.  `score` (what filters and pass@k use) is the first entry's
+ * score; `reward` is the weighted sum of all.  An entry of weight 0 is a metric only.  An answer
+ * that an entry with weight could not score is dropped (CN_DROP_UNSCORED), never counted as 0. */
+#ifndef CARNOT_SCORING_H
+#define CARNOT_SCORING_H
+
+#include "rollout.h"
+
+#include "carnot/metrics.h"
+#include "carnot/reward.h"
+
+struct scoring_entry {
+    const struct cn_reward *reward;
+    const void *settings;
+    double weight;
+};
+
+struct scoring {
+    struct scoring_entry *entry; /* in the arena of scoring_read */
+    size_t n;
+};
+
+struct scored {
+    double score, reward;
+    enum cn_verdict verdict;
+    enum cn_drop drop;
+    struct cn_text extracted; /* by the first entry */
+};
+
+/* Reads the section `rewards` (NULL: exact_answer alone).  Fails: CN_ERR_CONFIG naming the entry.
+ */
+enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *arena,
+                            struct scoring *out);
+
+/* What is to be scored: answers (n) of wishes (n). */
+struct scoring_work {
+    const struct wish *wishes;
+    const struct answer *answers;
+    size_t n, max_tokens;
+};
+
+/* Scores everything; out (n).  Adds reward/<name>/... metrics unless `metrics` is NULL.
+ * Pieces of `out` live in `arena`.  Fails: as the rewards.  Not collective. */
+enum cn_status scoring_run(const struct scoring *scoring, const struct scoring_work *work,
+                           struct cn_arena *arena, struct cn_metrics *metrics, struct scored *out);
+
+#endif

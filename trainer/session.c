@@ -1,0 +1,247 @@
+/* Opens what a command works with. */
+#include "session.h"
+
+#include "schema.h"
+
+#include "carnot/log.h"
+
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+static enum cn_status read_env(struct session *s)
+{
+    static const char *const ours[] = {"type", NULL};
+    const struct cn_json *section = config_section(s->config, "env");
+    const struct cn_json *type = cn_json_get(section, "type");
+    const char *name = type ? cn_json_text(type).data : cn_envs[0]->name;
+    void *settings;
+    s->env = cn_env_find(name);
+    if (!s->env)
+        return cn_fail(CN_ERR_CONFIG,
+                       "env.type: unknown environment \"%s\"; carnot config list "
+                       "envs shows them",
+                       name);
+    CN_TRY(cn_arena_alloc(&s->arena, 1, s->env->settings_size + 1, &settings));
+    CN_TRY(cn_option_read(s->env->options, section, "env", ours, &s->arena, settings));
+    s->env_settings = settings;
+    return CN_OK;
+}
+
+/* What is sampled must be what is trained. */
+static enum cn_status check_sampling(const struct session *s)
+{
+    if (s->settings.rollout.top_p < 1 || s->settings.rollout.top_k > 0)
+        return cn_fail(CN_ERR_CONFIG,
+                       "rollout.top_p=%g and rollout.top_k=%lld: training samples from the full "
+                       "distribution, because its log-probabilities are what is trained; truncate "
+                       "in eval.top_p or eval.top_k only",
+                       s->settings.rollout.top_p, (long long)s->settings.rollout.top_k);
+    if ((size_t)s->settings.train.samples < s->recipe.group_minimum)
+        return cn_fail(CN_ERR_CONFIG,
+                       "train.samples=%lld: the advantage of algorithm %s compares answers to the "
+                       "same prompt and needs at least %zu",
+                       (long long)s->settings.train.samples, s->recipe.row->name,
+                       s->recipe.group_minimum);
+    return CN_OK;
+}
+
+enum cn_status session_configure(struct session *s, int argc, char **argv)
+{
+    memset(s, 0, sizeof *s);
+    CN_TRY(config_open(schema_all(), (const char *const *)argv, (size_t)argc, &s->config));
+    CN_TRY(settings_read(config_root(s->config), &s->arena, &s->settings));
+    CN_TRY(cn_recipe_read(config_section(s->config, "algorithm"),
+                          config_section(s->config, "entropy"), &s->arena, &s->recipe));
+    CN_TRY(scoring_read(config_section(s->config, "rewards"), &s->arena, &s->scoring));
+    CN_TRY(read_env(s));
+    CN_TRY(config_print_resolved(s->config, &s->resolved));
+    return check_sampling(s);
+}
+
+enum cn_status session_dtype(const struct session *s, enum cn_dtype *out)
+{
+    const char *name = s->settings.model.dtype;
+    if (strcmp(name, "f32") == 0)
+        *out = CN_DTYPE_F32;
+    else if (strcmp(name, "bf16") == 0)
+        *out = CN_DTYPE_BF16;
+    else
+        return cn_fail(CN_ERR_CONFIG, "model.dtype=\"%s\": choose f32 or bf16", name);
+    return CN_OK;
+}
+
+static enum cn_status open_tokenizer(struct session *s)
+{
+    if (s->settings.model.path)
+        CN_TRY(cn_tokenizer_open(s->settings.model.path, s->settings.data.template_name,
+                                 &s->tokenizer));
+    else
+        CN_TRY(cn_tokenizer_open_bytes(&s->tokenizer));
+    return CN_OK;
+}
+
+static enum cn_status check_fit(const struct session *s)
+{
+    size_t ids = cn_tokenizer_size(s->tokenizer), rows = cn_model_info(s->model)->vocab_size;
+    if (ids > rows)
+        return cn_fail(CN_ERR_DATA,
+                       "the tokenizer has ids up to %zu, but the model's embedding has %zu rows: "
+                       "tokenizer and weights are not of the same model",
+                       ids - 1, rows);
+    return CN_OK;
+}
+
+enum cn_status session_open_model(struct session *s, bool trainable)
+{
+    struct cn_model_settings settings = {.type = s->settings.model.type,
+                                         .path = s->settings.model.path,
+                                         .init = s->settings.model.init,
+                                         .device = s->settings.run.device,
+                                         .threads = (int)s->settings.parallel.threads,
+                                         .checkpoint_activations =
+                                             s->settings.update.checkpoint_activations,
+                                         .trainable = trainable,
+                                         .seed = (uint64_t)s->settings.run.seed};
+    if (!settings.path && !settings.init)
+        return cn_fail(CN_ERR_CONFIG,
+                       "no model: set model.path=FOLDER (config.json, *.safetensors, "
+                       "tokenizer.json), or model.init for a random start");
+    CN_TRY(session_dtype(s, &settings.dtype));
+    CN_TRY(open_tokenizer(s));
+    CN_TRY(cn_model_open(&settings, &s->model));
+    return check_fit(s);
+}
+
+enum cn_status session_open_sampler(struct session *s)
+{
+    const struct rollout_settings *rollout = &s->settings.rollout;
+    static const enum cn_engine engines[] = {[SETTINGS_ENGINE_AUTO] = CN_ENGINE_AUTO,
+                                             [SETTINGS_ENGINE_DECODE] = CN_ENGINE_DECODE,
+                                             [SETTINGS_ENGINE_TORCH] = CN_ENGINE_TORCH};
+    const size_t context = cn_model_info(s->model)->context_length;
+    const size_t needed = (size_t)s->settings.data.max_prompt_tokens + (size_t)rollout->max_tokens;
+    if (needed > context)
+        return cn_fail(CN_ERR_CONFIG,
+                       "data.max_prompt_tokens + rollout.max_tokens = %lld + %lld exceeds the "
+                       "model's context of %zu tokens",
+                       (long long)s->settings.data.max_prompt_tokens,
+                       (long long)rollout->max_tokens, context);
+    struct cn_sampler_settings settings = {.engine = engines[rollout->engine],
+                                           .slots = (size_t)rollout->slots + 1,
+                                           .context = needed,
+                                           .threads = (int)s->settings.parallel.threads};
+    CN_TRY(session_dtype(s, &settings.dtype));
+    return cn_sampler_open(s->model, &settings, &s->sampler);
+}
+
+static struct tasks_setup tasks_setup_of(struct session *s, const struct cn_data *data,
+                                         enum cn_split split)
+{
+    struct tasks_setup setup = {.env = s->env,
+                                .env_settings = s->env_settings,
+                                .tokenizer = s->tokenizer,
+                                .data = data,
+                                .limits = &s->settings.data,
+                                .split = split,
+                                .seed = (uint64_t)s->settings.run.seed,
+                                .sequential = split == CN_SPLIT_HELD_OUT};
+    return setup;
+}
+
+enum cn_status session_open_train(struct session *s)
+{
+    const struct cn_json *list = s->settings.data.train;
+    size_t n = cn_json_count(list), i = 0;
+    const char **paths;
+    double *weights;
+    if (list && cn_json_kind(list) != CN_JSON_LIST)
+        return cn_fail(CN_ERR_CONFIG,
+                       "data.train must be a list of files: [{\"path\": FILE, \"weight\": 1}]");
+    CN_TRY(CN_NEW(&s->arena, n, &paths));
+    CN_TRY(CN_NEW(&s->arena, n, &weights));
+    for (const struct cn_json *e = cn_json_first(list); e; e = cn_json_next(e), i++) {
+        if (cn_json_kind(e) == CN_JSON_TEXT)
+            paths[i] = cn_json_text(e).data;
+        else if (cn_json_need_text(e, "path", &paths[i]) != CN_OK)
+            return cn_fail_context(CN_ERR_CONFIG, "data.train.%zu", i);
+        CN_TRY(cn_json_real_or(e, "weight", 1, &weights[i]));
+        if (!(weights[i] > 0) || !isfinite(weights[i]))
+            return cn_fail(CN_ERR_CONFIG, "data.train.%zu.weight=%g must be above 0", i,
+                           weights[i]);
+    }
+    if (n) CN_TRY(cn_data_open(paths, weights, n, s->settings.data.system, &s->train_data));
+    const struct tasks_setup setup = tasks_setup_of(s, s->train_data, CN_SPLIT_TRAIN);
+    return tasks_open(&setup, &s->train);
+}
+
+enum { TASKS_DEFAULT = 256 };
+
+static enum cn_status open_set(struct session *s, const struct cn_json *entry, struct eval_set *set)
+{
+    const double weight = 1;
+    const char *path = NULL;
+    int64_t limit;
+    if (cn_json_get(entry, "path")) CN_TRY(cn_json_need_text(entry, "path", &path));
+    set->name = "held_out";
+    if (entry) CN_TRY(cn_json_need_text(entry, "name", &set->name));
+    CN_TRY(cn_json_int_or(entry, "tasks", 1, 10000000, 0, &limit));
+    if (path) CN_TRY(cn_data_open(&path, &weight, 1, s->settings.data.system, &set->data));
+    const struct tasks_setup setup = tasks_setup_of(s, set->data, CN_SPLIT_HELD_OUT);
+    CN_TRY(tasks_open(&setup, &set->tasks));
+    uint64_t count = tasks_count(set->tasks);
+    set->n_tasks = limit ? (uint64_t)limit : count && count < TASKS_DEFAULT ? count : TASKS_DEFAULT;
+    if (set->data && !limit) set->n_tasks = count;
+    if (count && set->n_tasks > count) set->n_tasks = count;
+    return CN_OK;
+}
+
+enum cn_status session_open_sets(struct session *s)
+{
+    const struct cn_json *list = s->settings.data.eval;
+    size_t n = cn_json_count(list);
+    if (list && cn_json_kind(list) != CN_JSON_LIST)
+        return cn_fail(CN_ERR_CONFIG,
+                       "data.eval must be a list of sets: [{\"name\": \"test\", "
+                       "\"path\": FILE}] or [{\"name\": \"held_out\", \"tasks\": N}]");
+    if (n == 0 && s->env->needs_data) return CN_OK;
+    CN_TRY(CN_NEW(&s->arena, n ? n : 1, &s->sets));
+    const struct cn_json *entry = cn_json_first(list);
+    do {
+        enum cn_status status = open_set(s, entry, &s->sets[s->n_sets]);
+        s->n_sets++;
+        if (status != CN_OK) return cn_fail_context(status, "data.eval.%zu", s->n_sets - 1);
+        entry = entry ? cn_json_next(entry) : NULL;
+    } while (entry);
+    return CN_OK;
+}
+
+enum cn_status session_open_folder(struct session *s, const struct session_folder *folder)
+{
+    const struct cn_model_settings settings = {
+        .type = "torch",
+        .path = folder->path,
+        .device = "cpu",
+        .dtype = strcmp(folder->dtype, "bf16") == 0 ? CN_DTYPE_BF16 : CN_DTYPE_F32,
+        .threads = folder->threads};
+    CN_TRY(cn_tokenizer_open(folder->path, folder->template_name, &s->tokenizer));
+    CN_TRY(cn_model_open(&settings, &s->model));
+    return check_fit(s);
+}
+
+void session_close(struct session *s)
+{
+    for (size_t i = 0; i < s->n_sets; i++) {
+        tasks_close(s->sets[i].tasks);
+        cn_data_close(s->sets[i].data);
+    }
+    tasks_close(s->train);
+    cn_data_close(s->train_data);
+    if (s->sampler) cn_sampler_close(s->sampler);
+    if (s->model) cn_model_close(s->model);
+    if (s->tokenizer) cn_tokenizer_close(s->tokenizer);
+    if (s->config) config_close(s->config);
+    cn_str_free(&s->resolved);
+    cn_arena_free(&s->arena);
+    memset(s, 0, sizeof *s);
+}

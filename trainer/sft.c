@@ -1,0 +1,186 @@
+/* carnot sft: supervised fine-tuning on right answers. */
+#include "checkpoint.h"
+#include "clock.h"
+#include "command.h"
+#include "run.h"
+#include "session.h"
+#include "supervised.h"
+
+#include "carnot/log.h"
+
+#include <math.h>
+#include <string.h>
+
+enum { VALIDATION_ROWS = 64 };
+
+struct sft {
+    struct session session;
+    struct run_folder *run;
+    struct supervised supervised;
+    struct checkpoint checkpoint;
+    struct checkpoint_state state;
+    struct cn_arena arena; /* one step */
+    struct cn_metrics metrics;
+    uint64_t steps;
+};
+
+static enum cn_status open_all(struct sft *t, char **argv)
+{
+    struct session *s = &t->session;
+    const struct run_start start = {.settings = &s->settings,
+                                    .resolved = cn_str_text(&s->resolved),
+                                    .command = (const char *const *)argv,
+                                    .deny_existing = strcmp(s->settings.run.resume, "never") == 0};
+    CN_TRY(run_open(&start, &t->run));
+    cn_log_info("run folder: %s", run_path(t->run));
+    CN_TRY(session_open_model(s, true));
+    CN_TRY(session_open_train(s));
+    if (s->settings.data.eval) CN_TRY(session_open_sets(s));
+    t->supervised = (struct supervised){.settings = &s->settings,
+                                        .plan = &s->settings.sft,
+                                        .model = s->model,
+                                        .tokenizer = s->tokenizer,
+                                        .tasks = s->train,
+                                        .seed = (uint64_t)s->settings.run.seed};
+    t->checkpoint = (struct checkpoint){.run_path = run_path(t->run),
+                                        .model = s->model,
+                                        .tokenizer = s->tokenizer,
+                                        .resolved = cn_str_text(&s->resolved)};
+    t->state.best = t->state.base = (double)NAN;
+    t->steps = (uint64_t)s->settings.sft.steps;
+    if (t->steps == 0)
+        return cn_fail(CN_ERR_CONFIG, "sft.steps is 0: say how many optimizer steps to take");
+    return session_dtype(s, &t->checkpoint.dtype);
+}
+
+static enum cn_status resume(struct sft *t)
+{
+    const char *choice = t->session.settings.run.resume, *folder = NULL;
+    bool found = false;
+    if (strcmp(choice, "never") == 0) return CN_OK;
+    if (strcmp(choice, "auto") == 0)
+        CN_TRY(checkpoint_find(run_path(t->run), &t->session.arena, &found, &folder));
+    else
+        folder = choice;
+    if (!folder) return CN_OK;
+    CN_TRY(checkpoint_load(&t->checkpoint, folder, &t->state));
+    t->supervised.position = t->state.position;
+    cn_log_info("going on after step %llu from %s", (unsigned long long)t->state.step, folder);
+    return CN_OK;
+}
+
+/* Loss on rows that are not trained on: of the first evaluation set, or of what sft.validation
+ * holds out. */
+static enum cn_status validate(struct sft *t, uint64_t step)
+{
+    double loss;
+    struct tasks *tasks = t->session.n_sets ? t->session.sets[0].tasks : t->session.train;
+    struct supervised view = t->supervised;
+    struct supervised_settings plan = *view.plan;
+    if (!t->session.n_sets && plan.validation <= 0) return CN_OK;
+    if (t->session.n_sets) plan.validation = 0;
+    view.plan = &plan;
+    size_t rows = t->session.n_sets && t->session.sets[0].n_tasks < VALIDATION_ROWS
+                      ? (size_t)t->session.sets[0].n_tasks
+                      : VALIDATION_ROWS;
+    CN_TRY(supervised_validate(&view, tasks, rows, &t->arena, &loss));
+    CN_TRY(cn_metrics_set(&t->metrics, "sft/validation_loss", loss));
+    cn_log_info("validation at step %llu: loss %.4f nats per token over %zu rows",
+                (unsigned long long)step, loss, rows);
+    return CN_OK;
+}
+
+static enum cn_status save(struct sft *t)
+{
+    t->state.position = t->supervised.position;
+    return checkpoint_save(&t->checkpoint, &t->state, &t->session.settings.checkpoint);
+}
+
+static enum cn_status one_step(struct sft *t, uint64_t step)
+{
+    const struct settings *s = &t->session.settings;
+    struct supervised_result result;
+    struct optimizer_settings schedule = s->optimizer;
+    double start = clock_seconds();
+    schedule.lr = s->sft.lr;
+    schedule.warmup_steps = s->sft.warmup_steps;
+    double lr = update_lr(&schedule, step - 1, t->steps);
+    cn_metrics_init(&t->metrics, &t->arena);
+    CN_TRY(supervised_step(&t->supervised, lr, &t->arena, &result));
+    double seconds = clock_seconds() - start;
+    t->state.step = step;
+    CN_TRY(cn_metrics_set(&t->metrics, "sft/loss", result.loss));
+    CN_TRY(cn_metrics_set(&t->metrics, "optim/grad_norm", result.grad_norm));
+    CN_TRY(cn_metrics_set(&t->metrics, "optim/lr", lr));
+    CN_TRY(cn_metrics_set(&t->metrics, "perf/tok_s", result.tokens / seconds));
+    cn_log_info("step %4llu/%llu  loss %.4f nats per token  norm %.3f  %.0f answer tok/s  %.2f s",
+                (unsigned long long)step, (unsigned long long)t->steps, result.loss,
+                result.grad_norm, result.tokens / seconds, seconds);
+    if (step == t->steps || (s->sft.every && step % (uint64_t)s->sft.every == 0))
+        CN_TRY(validate(t, step));
+    CN_TRY(run_metrics_write(t->run, "metrics.jsonl", step, &t->metrics));
+    if (step == t->steps || (s->checkpoint.every && step % (uint64_t)s->checkpoint.every == 0))
+        CN_TRY(save(t));
+    cn_arena_reset(&t->arena);
+    return CN_OK;
+}
+
+static enum cn_status loop(struct sft *t)
+{
+    if (t->state.step == 0) {
+        cn_metrics_init(&t->metrics, &t->arena);
+        CN_TRY(validate(t, 0));
+        CN_TRY(run_metrics_write(t->run, "metrics.jsonl", 0, &t->metrics));
+    }
+    for (uint64_t step = t->state.step + 1; step <= t->steps; step++) {
+        CN_TRY(one_step(t, step));
+        if (run_signal() && step < t->steps) {
+            CN_TRY(save(t));
+            return cn_fail(CN_STOPPED,
+                           "stopped by signal %d after step %llu; the same command goes "
+                           "on",
+                           run_signal(), (unsigned long long)step);
+        }
+    }
+    cn_log_info("model: %s/checkpoints/step_%06llu", run_path(t->run),
+                (unsigned long long)t->steps);
+    return CN_OK;
+}
+
+static enum cn_status run(int argc, char **argv)
+{
+    static struct sft sft; /* large, and one per process */
+    struct sft *t = &sft;
+    enum cn_status status;
+    CN_TRY_GOTO(session_configure(&t->session, argc - 1, argv + 1), out);
+    run_signals_catch();
+    CN_TRY_GOTO(open_all(t, argv), out);
+    CN_TRY_GOTO(resume(t), out);
+    CN_TRY_GOTO(loop(t), out);
+out:
+    if (t->run) {
+        const struct run_status now = {.state = status == CN_OK        ? "done"
+                                                : status == CN_STOPPED ? "stopped"
+                                                                       : "failed",
+                                       .step = t->state.step,
+                                       .objective = (double)NAN,
+                                       .best = (double)NAN,
+                                       .exit_code = cn_status_exit_code(status),
+                                       .message = cn_fail_message()};
+        run_status_write(t->run, &now);
+    }
+    session_close(&t->session);
+    run_close(t->run);
+    cn_arena_free(&t->arena);
+    return status;
+}
+
+const struct cn_command command_sft = {
+    .name = "sft",
+    .summary = "supervised fine-tuning on chat or prompt/answer rows",
+    .usage =
+        "usage: carnot sft CONFIG... [key=value | --key value]...\n\n"
+        "Trains on the answers of data.train only (loss on answer tokens, the end token\n"
+        "included); sft.steps, sft.rows and sft.lr say how long and how fast.  The result is a\n"
+        "Hugging Face folder in RUN/checkpoints.\n",
+    .run = run};

@@ -1,0 +1,237 @@
+/* carnot train: plan -> sample -> reward -> score -> advantage -> prepare -> loss gradient ->
+ * backward -> optimizer -> record, until the last step. */
+#include "train.h"
+
+#include "clock.h"
+#include "command.h"
+#include "dry_run.h"
+#include "measure.h"
+
+#include "carnot/log.h"
+
+#include <math.h>
+#include <string.h>
+
+/* The call that every plug-in of this step sees. */
+static struct cn_loss_call call_of(struct train *t, uint64_t step)
+{
+    struct cn_loss_call call = {.recipe = &t->session.recipe,
+                                .seed = (uint64_t)t->session.settings.run.seed,
+                                .step = step,
+                                .ranks = &cn_reduce_alone,
+                                .scratch = &t->scratch,
+                                .metrics = &t->metrics};
+    return call;
+}
+
+static enum cn_status check_mismatch(const struct train *t)
+{
+    double limit = t->session.settings.rollout.mismatch_stop;
+    double gap = cn_metrics_value(&t->metrics, "mismatch/logprob_abs_mean", 0);
+    enum cn_dtype dtype;
+    CN_TRY(session_dtype(&t->session, &dtype));
+    if (isnan(limit)) limit = dtype == CN_DTYPE_F32 ? 1e-4 : 2e-2;
+    if (!(gap > limit)) return CN_OK;
+    return cn_fail(
+        CN_ERR_NUMERIC,
+        "step %llu: the sampler's log-probabilities differ from the trainer's by %g nats "
+        "on average (rollout.mismatch_stop=%g): what is sampled is not what is trained",
+        (unsigned long long)t->state.step + 1, gap, limit);
+}
+
+static enum cn_status take_times(struct train *t, const struct experience_result *experience,
+                                 const struct update_times *update, double seconds)
+{
+    const double known =
+        experience->times.rollout + experience->times.reward + update->score + update->train;
+    double tokens = 0;
+    for (size_t i = 0; i < experience->batch->n_sequences; i++)
+        tokens += (double)experience->answers[i].n;
+    CN_TRY(cn_metrics_set(&t->metrics, "time/step_s", seconds));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/rollout_s", experience->times.rollout));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/reward_s", experience->times.reward));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/logprob_s", update->score));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/train_s", update->train));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/other_s", seconds - known));
+    CN_TRY(cn_metrics_set(&t->metrics, "perf/tokens", tokens));
+    return cn_metrics_set(&t->metrics, "perf/tok_s", tokens / seconds);
+}
+
+/* SCORE and ADVANTAGE stages. */
+static enum cn_status credit(struct train *t, const struct cn_loss_call *call,
+                             struct cn_batch *batch, struct update_times *times)
+{
+    double start = clock_seconds();
+    CN_TRY(update_score(&t->update, batch, &t->scratch));
+    times->score = clock_seconds() - start;
+    struct cn_counts counts[CN_PART_COUNT];
+    struct cn_loss_call here = *call;
+    here.counts = counts;
+    CN_TRY(cn_loss_count(batch, cn_batch_all(batch), (double)t->session.settings.rollout.max_tokens,
+                         call->ranks, &t->scratch, counts));
+    CN_TRY(cn_loss_shape_reward(&here, batch));
+    CN_TRY(measure_rewards(batch, &t->metrics));
+    return cn_loss_advantage(&here, batch);
+}
+
+/* A step that was skipped because it was not finite leaves its batch behind. */
+static enum cn_status keep_bad_batch(struct train *t, const struct cn_batch *batch, uint64_t step)
+{
+    struct cn_str text = {0};
+    if (cn_metrics_value(&t->metrics, "update/skipped", 0) == 0) return CN_OK;
+    enum cn_status status = measure_dump(batch, step, &text);
+    if (status == CN_OK) status = run_append(t->run, "bad_batches.jsonl", cn_str_text(&text));
+    cn_str_free(&text);
+    return status;
+}
+
+static enum cn_status record_batch(struct train *t, const struct experience_result *result,
+                                   uint64_t step)
+{
+    const struct record_settings *settings = &t->session.settings.record;
+    if (t->record && step % (uint64_t)settings->every == 0)
+        CN_TRY(record_step(t->record, result->batch, step));
+    CN_TRY(keep_bad_batch(t, result->batch, step));
+    return train_write_samples(t, result);
+}
+
+static enum cn_status train_step(struct train *t, uint64_t step)
+{
+    const struct optimizer_settings *optimizer = &t->session.settings.optimizer;
+    struct cn_loss_call call = call_of(t, step);
+    struct experience_result experience;
+    struct update_times times = {0};
+    double start = clock_seconds();
+    cn_metrics_init(&t->metrics, &t->arena);
+    CN_TRY(experience_collect(&t->experience, &call, (uint32_t)t->update.optimizer_steps, &t->arena,
+                              &experience));
+    cn_log_status_line(NULL);
+    CN_TRY(credit(t, &call, experience.batch, &times));
+    CN_TRY(update_policy(&t->update, &call, experience.batch,
+                         update_lr(optimizer, step - 1, (uint64_t)t->report.steps), &times));
+    CN_TRY(cn_sampler_refresh(t->session.sampler));
+    CN_TRY(measure_mismatch(experience.batch, &t->metrics));
+    CN_TRY(check_mismatch(t));
+    CN_TRY(record_batch(t, &experience, step));
+    t->state.step = step;
+    t->state.position = t->experience.position;
+    t->state.optimizer_steps = t->update.optimizer_steps;
+    t->state.bad_steps = t->update.bad_steps;
+    CN_TRY(take_times(t, &experience, &times, clock_seconds() - start));
+    const struct report_step line = {.step = step,
+                                     .seconds = clock_seconds() - start,
+                                     .tokens = cn_metrics_value(&t->metrics, "perf/tokens", 0)};
+    return report_step_line(&t->report, &line, &t->metrics);
+}
+
+/* Whether something asks to stop after this step. */
+static enum cn_status check_stop(const struct train *t)
+{
+    double hours = (clock_seconds() - t->started) / 3600;
+    if (run_has_pruned(t->run))
+        return cn_fail(CN_PRUNED, "pruned at step %llu: a file PRUNE stands in %s",
+                       (unsigned long long)t->state.step, run_path(t->run));
+    if (run_signal())
+        return cn_fail(CN_STOPPED, "stopped by signal %d after step %llu; the same command goes on",
+                       run_signal(), (unsigned long long)t->state.step);
+    if (hours >= t->session.settings.run.max_hours) /* false for NaN */
+        return cn_fail(CN_STOPPED, "stopped after %.2f hours (run.max_hours) and step %llu", hours,
+                       (unsigned long long)t->state.step);
+    return CN_OK;
+}
+
+/* Evaluation and checkpoint that are due after a step; the step's row is written in between. */
+static enum cn_status after_step(struct train *t, bool last)
+{
+    const struct settings *s = &t->session.settings;
+    const uint64_t step = t->state.step;
+    const bool evaluate = last || (s->eval.every && step % (uint64_t)s->eval.every == 0);
+    const bool save = last || (s->checkpoint.every && step % (uint64_t)s->checkpoint.every == 0);
+    if (evaluate) CN_TRY(train_evaluate(t, step, last ? &t->after : NULL));
+    CN_TRY(run_metrics_write(t->run, "metrics.jsonl", step, &t->metrics));
+    CN_TRY(train_write_status(t, "running", CN_OK, ""));
+    return save ? train_save(t) : CN_OK;
+}
+
+static enum cn_status train_loop(struct train *t)
+{
+    const uint64_t steps = t->report.steps;
+    if (!t->resumed) {
+        cn_metrics_init(&t->metrics, &t->arena);
+        CN_TRY(train_evaluate(t, 0, &t->before));
+        CN_TRY(run_metrics_write(t->run, "metrics.jsonl", 0, &t->metrics));
+    }
+    t->report.started = clock_seconds();
+    for (uint64_t step = t->state.step + 1; step <= steps; step++) {
+        t->report.step = step;
+        CN_TRY(train_step(t, step));
+        CN_TRY(after_step(t, step == steps));
+        cn_arena_reset(&t->arena); /* everything of this step is gone */
+        cn_arena_reset(&t->scratch);
+        if (step < steps) CN_TRY(check_stop(t));
+    }
+    return CN_OK;
+}
+
+/* Saves what can be saved and says how the run stands. */
+static enum cn_status finish(struct train *t, enum cn_status status)
+{
+    static const char *const words[] = {
+        [CN_OK] = "done", [CN_STOPPED] = "stopped", [CN_PRUNED] = "pruned"};
+    const char *state =
+        status == CN_OK || status == CN_STOPPED || status == CN_PRUNED ? words[status] : "failed";
+    char message[2048];
+    strncpy(message, cn_fail_message(), sizeof message - 1);
+    message[sizeof message - 1] = 0;
+    if (status == CN_STOPPED || status == CN_PRUNED) {
+        cn_fail_clear();
+        CN_TRY(train_save(t));
+        cn_fail(status, "%s", message);
+    }
+    if (t->run) train_write_status(t, state, status, message);
+    return status;
+}
+
+static bool takes_flag(int *argc, char **argv, const char *flag)
+{
+    for (int i = 1; i < *argc; i++)
+        if (strcmp(argv[i], flag) == 0) {
+            memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof *argv);
+            --*argc;
+            return true;
+        }
+    return false;
+}
+
+static enum cn_status run(int argc, char **argv)
+{
+    static struct train train; /* large, and one per process */
+    struct train *t = &train;
+    const bool dry = takes_flag(&argc, argv, "--dry-run");
+    enum cn_status status = session_configure(&t->session, argc - 1, argv + 1);
+    if (status == CN_OK && dry) {
+        status = dry_run_print(&t->session);
+    } else if (status == CN_OK) {
+        status = train_open(t, argc, argv);
+        if (status == CN_OK) status = train_loop(t);
+        if (t->run) status = finish(t, status);
+        const struct report_end end = {.before =
+                                           t->before.n_tasks && !t->resumed ? &t->before : NULL,
+                                       .after = t->after.n_tasks ? &t->after : NULL,
+                                       .set = t->session.n_sets ? t->session.sets[0].name : "",
+                                       .folder = t->run ? run_path(t->run) : ""};
+        if (status == CN_OK) status = report_end(&t->report, &end);
+    }
+    train_close(t);
+    return status;
+}
+
+const struct cn_command command_train = {
+    .name = "train",
+    .summary = "train a policy by reinforcement learning",
+    .usage =
+        "usage: carnot train CONFIG... [key=value | --key value]... [--dry-run]\n\n"
+        "Files compose left to right, later wins; values are JSON.  `carnot config list keys`\n"
+        "shows every key, `carnot config explain KEY` one of them.\n"
+        "--dry-run  resolve everything, print batch arithmetic and the memory plan, exit\n",
+    .run = run};

@@ -1,0 +1,140 @@
+/* What a run leaves behind: evaluations, checkpoints, text samples, status. */
+#include "train.h"
+
+#include "carnot/log.h"
+
+#include <inttypes.h>
+#include <math.h>
+#include <stdio.h>
+#include <string.h>
+
+/* One line per shown or sampled answer. */
+static enum cn_status answer_row(struct cn_str *out, const struct eval_shown *shown)
+{
+    CN_TRY(cn_str_add(out, "{\"prompt\": "));
+    CN_TRY(cn_json_quote(out, shown->prompt));
+    CN_TRY(cn_str_add(out, ", \"response\": "));
+    CN_TRY(cn_json_quote(out, shown->response));
+    CN_TRY(cn_str_add(out, ", \"ground_truth\": "));
+    CN_TRY(cn_json_quote(out, shown->ground_truth));
+    CN_TRY(cn_str_add(out, ", \"score\": "));
+    CN_TRY(cn_json_real(out, shown->score, 9));
+    return CN_OK;
+}
+
+/* eval/step_N/<set>.json */
+static enum cn_status write_evaluation(struct train *t, const struct eval_set *set, uint64_t step,
+                                       const struct eval_result *e)
+{
+    char path[4096];
+    struct cn_str text = {0};
+    int n = snprintf(path, sizeof path, "%s/eval/step_%06" PRIu64, run_path(t->run), step);
+    if (n < 0 || (size_t)n + strlen(set->name) + 8 > sizeof path)
+        return cn_fail(CN_ERR_IO, "path too long: %s", path);
+    CN_TRY(cn_folder_make(path));
+    snprintf(path + n, sizeof path - (size_t)n, "/%s.json", set->name);
+    enum cn_status status =
+        cn_str_format(&text,
+                      "{\"step\": %" PRIu64 ", \"tasks\": %zu, \"samples\": %zu, \"pass@1\": %.9g, "
+                      "\"ci_low\": %.9g, \"ci_high\": %.9g, \"answers\": [",
+                      step, e->n_tasks, e->n_samples, e->pass_1, e->low, e->high);
+    for (size_t i = 0; status == CN_OK && i < e->n_shown; i++) {
+        status = cn_str_add(&text, i ? ",\n  " : "\n  ");
+        if (status == CN_OK) status = answer_row(&text, &e->shown[i]);
+        if (status == CN_OK) status = cn_str_add(&text, "}");
+    }
+    if (status == CN_OK) status = cn_str_add(&text, "\n]}\n");
+    if (status == CN_OK) status = cn_file_replace(path, text.data, text.length);
+    cn_str_free(&text);
+    return status;
+}
+
+static const char *objective_name(const struct train *t, char out[160])
+{
+    if (t->session.settings.eval.keep_best) return t->session.settings.eval.keep_best;
+    if (t->session.n_sets == 0) return "reward/mean";
+    snprintf(out, 160, "eval/%s/pass@1", t->session.sets[0].name);
+    return out;
+}
+
+/* Exports the policy if it is the best so far. */
+static enum cn_status keep_best(struct train *t)
+{
+    char name[160];
+    double value = cn_metrics_value(&t->metrics, objective_name(t, name), (double)NAN);
+    if (isnan(value) || (!isnan(t->state.best) && value <= t->state.best)) return CN_OK;
+    t->state.best = value;
+    return checkpoint_export(&t->checkpoint, "best");
+}
+
+enum cn_status train_evaluate(struct train *t, uint64_t step, struct eval_result *first)
+{
+    const struct evaluation evaluation = {.settings = &t->session.settings,
+                                          .scoring = &t->session.scoring,
+                                          .sampler = t->session.sampler,
+                                          .tokenizer = t->session.tokenizer,
+                                          .progress = report_progress,
+                                          .progress_self = &t->report};
+    for (size_t i = 0; i < t->session.n_sets; i++) {
+        struct eval_result result;
+        const struct eval_set *set = &t->session.sets[i];
+        CN_TRY(evaluate_set(&evaluation, set, i == 0 && first ? &t->shown : &t->scratch,
+                            &t->metrics, &result));
+        cn_log_status_line(NULL);
+        report_evaluation(set, step, &result);
+        CN_TRY(write_evaluation(t, set, step, &result));
+        if (i == 0 && first) *first = result;
+    }
+    return keep_best(t);
+}
+
+enum cn_status train_save(struct train *t)
+{
+    if (t->saved == t->state.step) return CN_OK;
+    if (t->record) CN_TRY(record_close_segment(t->record));
+    CN_TRY(checkpoint_save(&t->checkpoint, &t->state, &t->session.settings.checkpoint));
+    t->saved = t->state.step;
+    return CN_OK;
+}
+
+enum cn_status train_write_samples(struct train *t, const struct experience_result *r)
+{
+    char name[64];
+    struct cn_str lines = {0};
+    enum cn_status status = CN_OK;
+    size_t wanted = (size_t)t->session.settings.record.samples;
+    snprintf(name, sizeof name, "samples/step_%06" PRIu64 ".jsonl", t->report.step);
+    for (size_t i = 0; status == CN_OK && i < wanted && i < r->batch->n_sequences; i++) {
+        const struct eval_shown shown = {.prompt = r->wishes[i].posed->prompt_text,
+                                         .response = r->answers[i].text,
+                                         .ground_truth = r->wishes[i].posed->content.ground_truth,
+                                         .score = r->scored[i].score};
+        status = answer_row(&lines, &shown);
+        if (status == CN_OK)
+            status = cn_str_format(&lines,
+                                   ", \"reward\": %.9g, \"verdict\": \"%s\", \"stop\": \"%s\", "
+                                   "\"prompt_id\": %" PRIu64 ", \"sample\": %" PRIu32 "}\n",
+                                   r->batch->reward[i], cn_verdict_name(r->batch->verdict[i]),
+                                   cn_stop_name(r->batch->stop[i]), r->batch->prompt[i],
+                                   r->batch->sample[i]);
+    }
+    if (status == CN_OK && lines.length) status = run_append(t->run, name, cn_str_text(&lines));
+    cn_str_free(&lines);
+    return status;
+}
+
+enum cn_status train_write_status(struct train *t, const char *state, enum cn_status outcome,
+                                  const char *message)
+{
+    char name[160];
+    const char *objective = objective_name(t, name);
+    double value = cn_metrics_value(&t->metrics, objective, (double)NAN);
+    if (isnan(value)) value = isnan(t->state.best) ? t->state.base : t->state.best;
+    const struct run_status status = {.state = state,
+                                      .step = t->state.step,
+                                      .objective = value,
+                                      .best = t->state.best,
+                                      .exit_code = cn_status_exit_code(outcome),
+                                      .message = message};
+    return run_status_write(t->run, &status);
+}

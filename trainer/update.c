@@ -1,0 +1,301 @@
+/* Update: prepare; per atom forward, loss gradient, backward; optimizer. */
+#include "update.h"
+
+#include "carnot/log.h"
+#include "clock.h"
+
+#include <math.h>
+#include <string.h>
+
+/* Prompt tokens at the start of a sequence. */
+static size_t prompt_length(const struct cn_batch *batch, size_t s)
+{
+    size_t t = batch->seq_start[s];
+    while (t < batch->seq_start[s + 1] && batch->role[t] == CN_ROLE_PROMPT)
+        t++;
+    return t - batch->seq_start[s];
+}
+
+enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, size_t atom_tokens,
+                            struct cn_arena *arena, struct cn_span **atoms, size_t *n)
+{
+    CN_TRY(CN_NEW(arena, span.end - span.begin, atoms));
+    *n = 0;
+    size_t used = 0;
+    for (size_t s = span.begin; s < span.end;) {
+        size_t end = s, tokens = 0;
+        for (; end < span.end && batch->group[end] == batch->group[s]; end++) {
+            size_t length = batch->seq_start[end + 1] - batch->seq_start[end];
+            size_t own = end > s ? length - prompt_length(batch, end) : length;
+            if (tokens + own > atom_tokens && end > s) break;
+            tokens += own;
+        }
+        if (*n && used + tokens <= atom_tokens) {
+            (*atoms)[*n - 1].end = end;
+            used += tokens;
+        } else {
+            (*atoms)[(*n)++] = (struct cn_span){s, end};
+            used = tokens;
+        }
+        s = end;
+    }
+    return CN_OK;
+}
+
+enum cn_status update_live(const struct cn_batch *batch, uint32_t channels, struct cn_arena *arena,
+                           struct cn_live_out *out, struct cn_live *view)
+{
+    memset(out, 0, sizeof *out);
+    memset(view, 0, sizeof *view);
+#define X(name, text)                                                                              \
+    if (channels & CN_LIVE_BIT(name)) CN_TRY(CN_NEW(arena, batch->n_tokens, &out->name));          \
+    view->name = out->name;
+    CN_LIVE(X)
+#undef X
+    return CN_OK;
+}
+
+static double training_temperature(const struct settings *settings)
+{
+    return isnan(settings->train.temperature) ? settings->rollout.temperature
+                                              : settings->train.temperature;
+}
+
+static struct cn_atom atom_of(const struct update *u, const struct cn_batch *batch,
+                              struct cn_span span, uint32_t channels)
+{
+    struct cn_atom atom = {.batch = batch,
+                           .span = span,
+                           .temperature = training_temperature(u->settings),
+                           .top = u->recipe->top,
+                           .channels = channels};
+    return atom;
+}
+
+static enum cn_status score_pass(struct update *u, int copy, const struct cn_batch *batch,
+                                 struct cn_span span, struct cn_arena *arena,
+                                 const struct cn_live_out *out)
+{
+    struct cn_span *atoms;
+    size_t n;
+    uint32_t channels = 0;
+#define X(name, text) channels |= out->name ? CN_LIVE_BIT(name) : 0u;
+    CN_LIVE(X)
+#undef X
+    CN_TRY(update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, arena, &atoms, &n));
+    for (size_t a = 0; a < n; a++) {
+        const struct cn_atom atom = atom_of(u, batch, atoms[a], channels);
+        CN_TRY(cn_model_score(u->model, copy, &atom, out));
+    }
+    return CN_OK;
+}
+
+enum cn_status update_score(struct update *u, struct cn_batch *batch, struct cn_arena *arena)
+{
+    const struct cn_span all = cn_batch_all(batch);
+    const bool several = u->settings->train.mini_batches * u->settings->train.epochs > 1;
+    const cn_columns needs = u->recipe->needs;
+    if (u->recipe->anchor_sampled) {
+        memcpy(batch->logp_old, batch->logp_sampled, batch->n_tokens * sizeof(double));
+        batch->written |= CN_NEEDS(logp_old);
+    }
+    const bool entropy = needs & CN_NEEDS(entropy_old) || u->recipe->prepare_live;
+    const bool logp =
+        !u->recipe->anchor_sampled && (several || entropy || needs & CN_NEEDS(logp_old));
+    if (logp || entropy) {
+        struct cn_live_out out = {.logp = logp ? batch->logp_old : NULL,
+                                  .entropy = entropy ? batch->entropy_old : NULL};
+        CN_TRY(score_pass(u, -1, batch, all, arena, &out));
+        batch->written |= (logp ? CN_NEEDS(logp_old) : 0) | (entropy ? CN_NEEDS(entropy_old) : 0);
+    }
+    if (needs & CN_NEEDS(logp_ref)) {
+        CN_BUG_IF(u->reference < 0);
+        struct cn_live_out out = {.logp = batch->logp_ref};
+        CN_TRY(score_pass(u, u->reference, batch, all, arena, &out));
+        batch->written |= CN_NEEDS(logp_ref);
+    }
+    return CN_OK;
+}
+
+/* Live values of a whole optimizer step for prepare hooks: the scored columns at a rollout's first
+ * update (the weights have not moved), a forward-only pass later. */
+static enum cn_status whole_step(struct update *u, const struct cn_loss_call *call,
+                                 struct cn_batch *batch, struct cn_span span, struct cn_live *view)
+{
+    struct cn_live_out out;
+    if (call->update == 0 && !(u->recipe->needs_live & CN_LIVE_BIT(entropy_top))) {
+        memset(view, 0, sizeof *view);
+        view->logp = batch->logp_old;
+        view->entropy = batch->entropy_old;
+        return CN_OK;
+    }
+    CN_TRY(update_live(batch, u->recipe->needs_live, call->scratch, &out, view));
+    return score_pass(u, -1, batch, span, call->scratch, &out);
+}
+
+/* Buffers of one optimizer step, over the whole batch. */
+struct buffers {
+    struct cn_live_out out;
+    struct cn_live live;
+    struct cn_token_grad grad;
+};
+
+static enum cn_status open_buffers(const struct update *u, const struct cn_batch *batch,
+                                   struct cn_arena *arena, struct buffers *b)
+{
+    struct cn_live_out d;
+    struct cn_live unused;
+    memset(b, 0, sizeof *b);
+    /* The entropy channel costs nothing beside the log-probability and is always reported. */
+    uint32_t channels = u->recipe->needs_live | CN_LIVE_BIT(logp) | CN_LIVE_BIT(entropy);
+    CN_TRY(update_live(batch, channels, arena, &b->out, &b->live));
+    CN_TRY(update_live(batch, channels, arena, &d, &unused));
+#define X(name, text) b->grad.d_##name = d.name;
+    CN_LIVE(X)
+#undef X
+    return CN_OK;
+}
+
+/* Without a scoring pass the live forward of the first update is the old policy. */
+static void fill_old(struct cn_batch *batch, struct cn_span atom, const struct cn_live *live)
+{
+    for (size_t t = batch->seq_start[atom.begin]; t < batch->seq_start[atom.end]; t++) {
+        batch->logp_old[t] = live->logp[t];
+        batch->entropy_old[t] = live->entropy[t];
+    }
+}
+
+static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call,
+                               struct cn_batch *batch, struct cn_span span, struct buffers *b)
+{
+    uint32_t channels = 0;
+#define X(name, text) channels |= b->out.name ? CN_LIVE_BIT(name) : 0u;
+    CN_LIVE(X)
+#undef X
+    const struct cn_atom atom = atom_of(u, batch, span, channels);
+    CN_TRY(cn_model_forward(u->model, &atom, &b->out));
+    if (!(batch->written & CN_NEEDS(logp_old))) fill_old(batch, span, &b->live);
+    CN_TRY(cn_loss_atom(call, batch, span, &b->live, &b->grad));
+    return cn_model_backward(u->model, &b->grad);
+}
+
+static enum cn_status gradient(struct update *u, const struct cn_loss_call *call,
+                               struct cn_batch *batch, struct cn_span span, struct buffers *b)
+{
+    struct cn_span *atoms;
+    size_t n;
+    CN_TRY(update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, call->scratch, &atoms,
+                        &n));
+    CN_TRY(cn_model_zero_gradients(u->model));
+    b->grad.loss = 0;
+    for (size_t a = 0; a < n; a++)
+        CN_TRY(one_atom(u, call, batch, atoms[a], b));
+    return cn_metrics_set(call->metrics, "update/atoms", (double)n);
+}
+
+struct cn_step_options update_step_options(const struct optimizer_settings *o, double lr)
+{
+    struct cn_step_options options = {.lr = lr,
+                                      .beta1 = o->betas.value[0],
+                                      .beta2 = o->betas.value[1],
+                                      .epsilon = o->epsilon,
+                                      .weight_decay = o->weight_decay,
+                                      .clip_norm = o->clip_norm};
+    return options;
+}
+
+/* A step that cannot be taken is counted; too many in a row end the run. */
+static enum cn_status count_bad(struct update *u, const struct cn_loss_call *call, const char *why)
+{
+    u->bad_steps++;
+    CN_TRY(cn_metrics_sum(call->metrics, "update/skipped", 1));
+    cn_log_warn("step %llu: optimizer step skipped: %s", (unsigned long long)call->step, why);
+    if (u->bad_steps <= u->settings->update.bad_steps_max) {
+        cn_fail_clear();
+        return CN_OK;
+    }
+    cn_fail_clear();
+    return cn_fail(
+        CN_ERR_NUMERIC,
+        "%u optimizer steps in a row could not be taken (update.bad_steps_max=%lld); the "
+        "last: step %llu, loss or gradient not finite.  Lower optimizer.lr, or look at "
+        "the saved batch",
+        u->bad_steps, (long long)u->settings->update.bad_steps_max, (unsigned long long)call->step);
+}
+
+static enum cn_status summarise(const struct cn_loss_call *call, double grad_norm)
+{
+    const struct cn_metrics *m = call->metrics;
+    const struct cn_step_summary summary = {.reward = cn_metrics_value(m, "reward/mean", 0),
+                                            .entropy = cn_metrics_value(m, "policy/entropy", 0),
+                                            .approx_kl = cn_metrics_value(m, "policy/approx_kl", 0),
+                                            .kl_ref = cn_metrics_value(m, "policy/kl_ref", 0),
+                                            .length = cn_metrics_value(m, "response/len_mean", 0),
+                                            .grad_norm = grad_norm,
+                                            .metrics = m};
+    return cn_loss_adapt(call, &summary);
+}
+
+static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call *call,
+                                     struct cn_batch *batch, struct cn_span span, double lr)
+{
+    struct cn_counts counts[CN_PART_COUNT];
+    struct cn_live whole;
+    struct buffers buffers;
+    struct cn_step_result result = {0};
+    struct cn_loss_call here = *call;
+    here.counts = counts;
+    CN_TRY(cn_loss_count(batch, span, (double)u->settings->rollout.max_tokens, call->ranks,
+                         call->scratch, counts));
+    double trained = 0;
+    for (int p = 0; p < CN_PART_COUNT; p++)
+        trained += counts[p].tokens;
+    if (trained == 0) return cn_metrics_sum(call->metrics, "update/empty", 1);
+    if (u->recipe->prepare_live) CN_TRY(whole_step(u, &here, batch, span, &whole));
+    CN_TRY(cn_loss_prepare(&here, batch, span, u->recipe->prepare_live ? &whole : NULL));
+    CN_TRY(open_buffers(u, batch, call->scratch, &buffers));
+    enum cn_status status = gradient(u, &here, batch, span, &buffers);
+    if (status == CN_ERR_NUMERIC) return count_bad(u, call, cn_fail_message());
+    CN_TRY(status);
+    const struct cn_step_options options = update_step_options(&u->settings->optimizer, lr);
+    CN_TRY(cn_model_step(u->model, &options, &result));
+    CN_TRY(cn_metrics_mean(call->metrics, "optim/grad_norm", result.grad_norm));
+    CN_TRY(cn_metrics_mean(call->metrics, "policy/loss", buffers.grad.loss));
+    if (result.skipped) return count_bad(u, call, "the gradient's norm is not finite");
+    u->bad_steps = 0;
+    u->optimizer_steps++;
+    return summarise(&here, result.grad_norm);
+}
+
+enum cn_status update_policy(struct update *u, const struct cn_loss_call *call,
+                             struct cn_batch *batch, double lr, struct update_times *times)
+{
+    const size_t parts = (size_t)u->settings->train.mini_batches;
+    double start = clock_seconds();
+    struct cn_loss_call here = *call;
+    here.update = 0;
+    for (int64_t epoch = 0; epoch < u->settings->train.epochs; epoch++)
+        for (size_t part = 0; part < parts; part++, here.update++) {
+            struct cn_arena_mark mark = cn_arena_mark(call->scratch);
+            struct cn_span span = {batch->n_sequences * part / parts,
+                                   batch->n_sequences * (part + 1) / parts};
+            CN_TRY(optimizer_step(u, &here, batch, span, lr));
+            cn_arena_release(call->scratch, mark);
+        }
+    batch->written |= CN_NEEDS(logp_old) | CN_NEEDS(entropy_old);
+    times->train += clock_seconds() - start;
+    return cn_metrics_set(call->metrics, "optim/lr", lr);
+}
+
+double update_lr(const struct optimizer_settings *o, uint64_t step, uint64_t steps)
+{
+    const double warm = (double)o->warmup_steps, at = (double)step;
+    if (at < warm) return o->lr * (at + 1) / warm;
+    if (o->schedule == SETTINGS_SCHEDULE_CONSTANT || (double)steps <= warm) return o->lr;
+    double done = (at - warm) / ((double)steps - warm);
+    if (done > 1) done = 1;
+    double left = o->schedule == SETTINGS_SCHEDULE_LINEAR
+                      ? 1 - done
+                      : 0.5 * (1 + cos(3.141592653589793 * done));
+    return o->min_lr + (o->lr - o->min_lr) * left;
+}

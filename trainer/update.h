@@ -1,0 +1,52 @@
+/* Update: whole-step statistics, then per atom forward, loss gradient and backward, then the
+ * optimizer. */
+#ifndef CARNOT_UPDATE_H
+#define CARNOT_UPDATE_H
+
+#include "settings.h"
+
+#include "carnot/algorithm.h"
+#include "carnot/model.h"
+
+/* Cuts `span` into atoms: runs of whole groups of at most `atom_tokens` computed tokens (a group's
+ * common prompt counts once); a longer group is cut between sequences, a longer sequence is an atom
+ * of its own.  Depends on the batch and atom_tokens only.  atoms: in `arena`. */
+enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, size_t atom_tokens,
+                            struct cn_arena *arena, struct cn_span **atoms, size_t *n);
+
+struct update {
+    const struct settings *settings;
+    const struct cn_recipe *recipe;
+    struct cn_model *model;
+    int reference;            /* frozen copy, or -1 */
+    uint64_t optimizer_steps; /* taken so far in this run; part of a checkpoint */
+    uint32_t bad_steps;       /* skipped in a row */
+};
+
+/* Times of one update, s. */
+struct update_times {
+    double score, train;
+};
+
+/* Allocates the live channels `channels` over the whole batch, zeroed, as model output and as
+ * reader's view. */
+enum cn_status update_live(const struct cn_batch *batch, uint32_t channels, struct cn_arena *arena,
+                           struct cn_live_out *out, struct cn_live *view);
+
+/* SCORE columns that somebody needs before the loss: logp_old and entropy_old if a later update or
+ * a prepare hook reads them, logp_ref from the reference.  Logically collective. */
+enum cn_status update_score(struct update *update, struct cn_batch *batch, struct cn_arena *arena);
+
+/* All optimizer steps of one rollout: train.epochs x train.mini_batches.  A step whose loss or
+ * gradient is not finite is skipped and counted (update/skipped); CN_ERR_NUMERIC after
+ * update.bad_steps_max in a row. Writes PREPARE columns, and logp_old where it was not scored.  lr:
+ * of this step.  Logically collective. */
+enum cn_status update_policy(struct update *update, const struct cn_loss_call *call,
+                             struct cn_batch *batch, double lr, struct update_times *times);
+
+/* Learning rate at `step` of `steps` (rollout steps): linear warm-up, then the schedule. */
+double update_lr(const struct optimizer_settings *optimizer, uint64_t step, uint64_t steps);
+
+struct cn_step_options update_step_options(const struct optimizer_settings *optimizer, double lr);
+
+#endif
