@@ -90,6 +90,28 @@ static enum cn_status check_nothing_left(const struct source *s)
         s->n + extra);
 }
 
+/* The same for a folder; what transformers ignores is ignored. */
+static enum cn_status check_all_known(const struct source *s, const char *folder)
+{
+    static const char ignored[] = ".rotary_emb.inv_freq";
+    size_t n;
+    const struct cn_buffer *found = safetensors_tensors(s->safetensors, &n);
+    for (size_t i = 0; i < n; i++) {
+        const size_t length = strlen(found[i].name), suffix = sizeof ignored - 1;
+        bool known = (s->shape.tied && strcmp(found[i].name, "lm_head.weight") == 0) ||
+                     (length >= suffix && strcmp(found[i].name + length - suffix, ignored) == 0);
+        for (size_t j = 0; j < s->n && !known; j++)
+            known = strcmp(found[i].name, s->tensor[j].name) == 0;
+        if (!known)
+            return cn_fail(
+                CN_ERR_MODEL,
+                "%s: tensor %s has no place in a %s model of %zu layers: config.json and "
+                "weights do not fit",
+                folder, found[i].name, shape_family_name(s->shape.family), s->shape.layers);
+    }
+    return CN_OK;
+}
+
 static enum cn_status copy_file(const char *from_folder, const char *to_folder, const char *name)
 {
     struct cn_str from = {0}, to = {0}, data = {0};
@@ -126,6 +148,7 @@ static enum cn_status convert_folder(const struct arguments *a, struct source *s
     CN_TRY(shape_read(a->source, &s->shape));
     CN_TRY(safetensors_open(a->source, &s->safetensors));
     CN_TRY(shape_tensors(&s->shape, arena, &s->tensor, &s->n));
+    CN_TRY(check_all_known(s, a->source));
     CN_TRY(cn_folder_make(a->folder));
     if (realpath(a->source, from) && realpath(a->folder, to) && strcmp(from, to) == 0)
         return cn_fail(CN_ERR_CONFIG, "source and destination are the same folder %s", to);

@@ -10,8 +10,11 @@
 static const uint64_t program_bytes = 150u << 20;
 
 /* Sizes of the torch back end (torch_head.cpp, torch_ops.h). */
-enum { ROW_UNIT = 8, CACHE_BLOCK = 32, HEAD_UNIT = 16 };
+enum { ROW_UNIT = 8 };
 static const uint64_t head_chunk_bytes = 128u << 20, head_keep_bytes = 64u << 20;
+
+/* Sizes of the decode engine (decode/kernels.h, decode/forward.h). */
+enum { CACHE_BLOCK = 32, HEAD_UNIT = 16, PASS_ROWS = 128, HEAD_ROWS = 64 };
 
 static const char *const names[] = {
 #define X(name, text) text,
@@ -159,12 +162,14 @@ static void plan_activations(const struct model_shape *s, const struct plan_sett
 static void plan_engine(const struct model_shape *s, const struct plan_settings *p,
                         struct plan *plan)
 {
-    const uint64_t size = p->engine_dtype == CN_DTYPE_BF16 ? 2 : 4;
+    const uint64_t size = p->engine_dtype == CN_DTYPE_BF16 ? 2 : 4, h = s->hidden;
     const uint64_t token = 2 * s->layers * s->kv_heads * round_up(s->head_dim, HEAD_UNIT) * size;
+    const uint64_t q = s->heads * s->head_dim, qkv = q + 2 * s->kv_heads * s->head_dim;
+    if (!p->slots) return;
     plan->bytes[PLAN_CACHE] = p->slots * round_up(p->context, CACHE_BLOCK) * token;
     plan->bytes[PLAN_ROWS] =
-        4 * round_up(p->slots, CACHE_BLOCK) * (s->vocab + 6 * s->hidden + 3 * s->intermediate);
-    if (!p->slots) plan->bytes[PLAN_ROWS] = 0;
+        4 * (PASS_ROWS * (2 * h + qkv + q + 3 * s->intermediate + larger(q, h)) +
+             HEAD_ROWS * s->vocab + p->context * s->head_dim);
 }
 
 static void plan_batch(const struct plan_settings *p, struct plan *plan)
