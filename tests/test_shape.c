@@ -156,6 +156,55 @@ TEST(the_list_of_tensors_has_every_name_once_and_sums_to_the_parameters)
     cn_arena_free(&arena);
 }
 
+TEST(published_configs_give_the_published_numbers_of_parameters)
+{
+    static const struct {
+        const char *config;
+        size_t parameters;
+    } models[] = {
+        /* Qwen2.5-0.5B-Instruct */
+        {"{\"architectures\": [\"Qwen2ForCausalLM\"], \"model_type\": \"qwen2\", \"hidden_size\": "
+         "896, "
+         "\"intermediate_size\": 4864, \"num_hidden_layers\": 24, \"num_attention_heads\": 14, "
+         "\"num_key_value_heads\": 2, \"vocab_size\": 151936, \"max_position_embeddings\": 32768, "
+         "\"rope_theta\": 1000000.0, \"sliding_window\": 32768, \"max_window_layers\": 21, "
+         "\"use_sliding_window\": false, \"tie_word_embeddings\": true, \"eos_token_id\": 151645}",
+         494032768},
+        /* Qwen3-0.6B */
+        {"{\"architectures\": [\"Qwen3ForCausalLM\"], \"model_type\": \"qwen3\", \"hidden_size\": "
+         "1024, "
+         "\"intermediate_size\": 3072, \"num_hidden_layers\": 28, \"num_attention_heads\": 16, "
+         "\"num_key_value_heads\": 8, \"head_dim\": 128, \"vocab_size\": 151936, "
+         "\"max_position_embeddings\": 40960, \"rope_scaling\": null, \"sliding_window\": null, "
+         "\"tie_word_embeddings\": true, \"attention_bias\": false, \"eos_token_id\": 151645}",
+         596049920},
+        /* Llama-3.2-1B-Instruct */
+        {"{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": "
+         "2048, "
+         "\"intermediate_size\": 8192, \"num_hidden_layers\": 16, \"num_attention_heads\": 32, "
+         "\"num_key_value_heads\": 8, \"head_dim\": 64, \"vocab_size\": 128256, "
+         "\"max_position_embeddings\": 131072, \"rope_theta\": 500000.0, \"rope_scaling\": "
+         "{\"factor\": "
+         "32.0, \"high_freq_factor\": 4.0, \"low_freq_factor\": 1.0, "
+         "\"original_max_position_embeddings\": 8192, \"rope_type\": \"llama3\"}, "
+         "\"tie_word_embeddings\": true, \"pretraining_tp\": 1, \"mlp_bias\": false, "
+         "\"eos_token_id\": [128001, 128008, 128009]}",
+         1235814400},
+        /* TinyLlama-1.1B */
+        {"{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", \"hidden_size\": "
+         "2048, "
+         "\"intermediate_size\": 5632, \"num_hidden_layers\": 22, \"num_attention_heads\": 32, "
+         "\"num_key_value_heads\": 4, \"vocab_size\": 32000, \"max_position_embeddings\": 2048, "
+         "\"tie_word_embeddings\": false, \"bos_token_id\": 1, \"eos_token_id\": 2}",
+         1100048384},
+    };
+    for (size_t i = 0; i < sizeof models / sizeof *models; i++) {
+        struct model_shape s;
+        CHECK_OK(parse(models[i].config, &s));
+        CHECK_INT(shape_parameters(&s), models[i].parameters);
+    }
+}
+
 TEST(smollm2_has_the_published_number_of_parameters)
 {
     /* 134,515,008: sum over the tensors of SmolLM2-135M. */
@@ -176,12 +225,13 @@ static void check_same(const struct model_shape *a, const struct model_shape *b)
 {
 #define SIZES(X)                                                                                   \
     X(family)                                                                                      \
-    X(vocab) X(hidden) X(intermediate) X(layers) X(heads) X(kv_heads) X(head_dim) X(context)       \
-        X(rope) X(tied) X(qkv_bias) X(o_bias) X(qk_norm) X(n_eos) X(bos) X(pad) X(eos[0])          \
-            X(eos[1])
+    X(vocab)                                                                                       \
+    X(hidden) X(intermediate) X(layers) X(heads) X(kv_heads) X(head_dim) X(context) X(rope)        \
+        X(tied) X(qkv_bias) X(o_bias) X(qk_norm) X(n_eos) X(bos) X(pad) X(eos[0]) X(eos[1])
 #define REALS(X)                                                                                   \
     X(rms_eps)                                                                                     \
-    X(rope_theta) X(rope_factor) X(rope_low_factor) X(rope_high_factor) X(rope_original_context)   \
+    X(rope_theta)                                                                                  \
+    X(rope_factor) X(rope_low_factor) X(rope_high_factor) X(rope_original_context)                 \
         X(initializer_range)
 #define X(field) CHECK_INT(a->field, b->field);
     SIZES(X)
