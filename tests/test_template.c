@@ -1,54 +1,28 @@
 /* Chat templates against transformers' apply_chat_template (tests/data/make_tokenizer.py),
  * detection from a folder, and what a user's text may not do. */
 #include "check.h"
+#include "text_folder.h"
 
 #include "carnot/json.h"
 #include "carnot/tokenizer.h"
 
 #include <stdlib.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 enum { FILE_MAX = 1 << 28, MESSAGES_MAX = 32 };
 
-static const char *scratch_folder(void)
-{
-    static char path[64];
-    snprintf(path, sizeof path, "test_template.%d", (int)getpid());
-    return path;
-}
-
-static void write_in(const char *name, const char *text)
-{
-    char path[256];
-    mkdir(scratch_folder(), 0777);
-    snprintf(path, sizeof path, "%s/%s", scratch_folder(), name);
-    FILE *file = fopen(path, "w");
-    if (!file || fwrite(text, 1, strlen(text), file) != strlen(text))
-        CHECK_FAILED("cannot write %s", path);
-    if (file) fclose(file);
-}
-
-/* A folder with the tiny tokenizer, and this tokenizer_config.json and chat_template.jinja where
- * not NULL. */
+/* Opens a folder with the tiny tokenizer, and this tokenizer_config.json and chat_template.jinja
+ * where not NULL. */
 static enum cn_status open_with(const char *name, const char *config, const char *jinja,
                                 struct cn_tokenizer **out)
 {
-    static const char *const files[] = {"tokenizer.json", "tokenizer_config.json",
-                                        "chat_template.jinja"};
     struct cn_str tiny = {0};
     CN_TRY(cn_file_read(CN_TEST_DATA "/tokenizer_tiny.json", FILE_MAX, &tiny));
-    write_in(files[0], tiny.data);
+    write_in(scratch_folder(), "tokenizer.json", cn_str_text(&tiny));
     cn_str_free(&tiny);
-    if (config) write_in(files[1], config);
-    if (jinja) write_in(files[2], jinja);
+    if (config) write_in(scratch_folder(), "tokenizer_config.json", cn_text(config));
+    if (jinja) write_in(scratch_folder(), "chat_template.jinja", cn_text(jinja));
     enum cn_status status = cn_tokenizer_open(scratch_folder(), name, out);
-    for (size_t i = 0; i < sizeof files / sizeof *files; i++) {
-        char path[256];
-        snprintf(path, sizeof path, "%s/%s", scratch_folder(), files[i]);
-        unlink(path);
-    }
-    rmdir(scratch_folder());
+    clean_up(scratch_folder());
     return status;
 }
 

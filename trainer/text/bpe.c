@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { SHORT_MAX = 64, CACHED_BYTES = 23, CACHED_IDS = 8, CACHE_LINES = 1 << 15 };
+enum { SHORT_MAX = 64, CACHED_BYTES = 30, CACHED_IDS = 8, CACHE_LINES = 1 << 15 };
 
 struct bpe_cache_line {
     uint8_t length, n_ids; /* length 0: free */
