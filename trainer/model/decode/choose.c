@@ -30,10 +30,12 @@ static double fixed_log(double x)
         m = m / 2;
         exponent++;
     }
+    static const double odd[12] = {1.0 / 23, 1.0 / 21, 1.0 / 19, 1.0 / 17, 1.0 / 15, 1.0 / 13,
+                                   1.0 / 11, 1.0 / 9,  1.0 / 7,  1.0 / 5,  1.0 / 3,  1.0};
     double s = (m - 1) / (m + 1), s2 = s * s, sum = 0;
-    for (int term = 23; term >= 1; term -= 2) {
+    for (int i = 0; i < 12; i++) {
         sum = sum * s2;
-        sum = sum + 1.0 / term;
+        sum = sum + odd[i];
     }
     double series = 2 * s;
     series = series * sum;
@@ -245,9 +247,9 @@ static int32_t draw_all(const struct choose_call *call)
     for (size_t j = 0; j < call->vocab; j += CHOOSE_NOISE_TOKENS) {
         const float *z = call->logits + j;
         size_t n = call->vocab - j < CHOOSE_NOISE_TOKENS ? call->vocab - j : CHOOSE_NOISE_TOKENS;
-        double need = best - (double)largest_of(z, n) / temperature;
-        if (need > GUMBEL_MAX) continue;
-        uint32_t least = noise_threshold(need, memo);
+        const double top = (double)largest_of(z, n) / temperature;
+        if (best - top > GUMBEL_MAX) continue;
+        uint32_t least = noise_threshold(best - top, memo);
         call->loops->noise(key, tail, (uint32_t)(j / 4), word);
         for (size_t i = 0; i < n; i++) {
             if (word[i] >> 8 < least) continue;
@@ -256,6 +258,7 @@ static int32_t draw_all(const struct choose_call *call)
             if (score > best) {
                 best = score;
                 chosen = j + i;
+                least = noise_threshold(best - top, memo);
             }
         }
     }

@@ -13,7 +13,7 @@
 #include "kernels.h"
 #include "simd.h"
 
-enum { FEW_ROWS = 4 };
+enum { LINE_FLOATS = 16 }; /* of a cache line */
 
 INLINE size_t block_width(size_t rows_left)
 {
@@ -86,7 +86,7 @@ INLINE void few_tile(const struct kernel_product *p, const float *const w[LANES]
             t[i] = vf_load(w[i] + k);
             /* The next outputs' weights, in the order of their addresses: as many bytes as are used
              * here. */
-            if (i * LANES % 16 == 0) __builtin_prefetch(next + (k + i) * LANES, 0, 2);
+            if (i * LANES % LINE_FLOATS == 0) __builtin_prefetch(next + (k + i) * LANES, 0, 2);
         }
         vf_transpose(t);
         for (size_t i = 0; i < LANES; i++)
@@ -138,6 +138,7 @@ INLINE void few_rows(const struct kernel_product *p, const struct kernel_part *p
 static void few_part(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
                      size_t end)
 {
+    /* clang-format off: one line a case */
     switch (p->rows) {
     case 1:
         few_rows(p, part, begin, end, 1);
@@ -148,10 +149,22 @@ static void few_part(const struct kernel_product *p, const struct kernel_part *p
     case 3:
         few_rows(p, part, begin, end, 3);
         break;
-    default:
+    case 4:
         few_rows(p, part, begin, end, 4);
         break;
+    case 5:
+        few_rows(p, part, begin, end, FEW_ROWS > 4 ? 5 : 4);
+        break;
+    case 6:
+        few_rows(p, part, begin, end, FEW_ROWS > 4 ? 6 : 4);
+        break;
+    case 7:
+        few_rows(p, part, begin, end, FEW_ROWS > 4 ? 7 : 4);
+        break;
+    default:
+        few_rows(p, part, begin, end, FEW_ROWS);
     }
+    /* clang-format on */
 }
 
 /* ---- many rows
@@ -159,21 +172,26 @@ static void few_part(const struct kernel_product *p, const struct kernel_part *p
  */
 
 /* `columns` outputs x `vectors` vectors of rows (constants after inlining); x: packed block, w:
- * first weight row. */
-INLINE void many_tile(const float *x, const float *w, size_t depth, size_t columns, size_t vectors,
-                      vf acc[TILE_COLUMNS][2])
+ * first weight row.  next: weights to ask for meanwhile, as many as are used here; or NULL. */
+INLINE void many_tile(const float *x, const float *w, const float *next, size_t depth,
+                      size_t columns, size_t vectors, vf acc[TILE_COLUMNS][2])
 {
     for (size_t j = 0; j < columns; j++)
         for (size_t v = 0; v < vectors; v++)
             acc[j][v] = vf_all(0);
-    for (size_t k = 0; k < depth; k++) {
-        vf row[2];
-        for (size_t v = 0; v < vectors; v++)
-            row[v] = vf_load(x + (k * vectors + v) * LANES);
-        for (size_t j = 0; j < columns; j++) {
-            vf weight = vf_all(w[j * depth + k]);
+    for (size_t k = 0; k < depth;) {
+        size_t stop = depth - k < LINE_FLOATS ? depth : k + LINE_FLOATS;
+        for (size_t j = 0; next && j < columns; j++)
+            __builtin_prefetch(next + k * columns + LINE_FLOATS * j, 0, 2);
+        for (; k < stop; k++) {
+            vf row[2];
             for (size_t v = 0; v < vectors; v++)
-                acc[j][v] = vf_fma(row[v], weight, acc[j][v]);
+                row[v] = vf_load(x + (k * vectors + v) * LANES);
+            for (size_t j = 0; j < columns; j++) {
+                vf weight = vf_all(w[j * depth + k]);
+                for (size_t v = 0; v < vectors; v++)
+                    acc[j][v] = vf_fma(row[v], weight, acc[j][v]);
+            }
         }
     }
 }
@@ -196,18 +214,19 @@ INLINE void many_store(const struct kernel_part *part, size_t rows, size_t first
 }
 
 INLINE void many_columns(const struct kernel_product *p, const struct kernel_part *part, size_t j,
-                         size_t columns)
+                         size_t end, size_t columns)
 {
     const float *w = (const float *)part->weights + j * p->k;
+    const float *next = j + 2 * columns <= end ? w + columns * p->k : NULL;
     vf acc[TILE_COLUMNS][2];
     for (size_t block = 0, width; block < p->rows; block += width) {
         width = block_width(p->rows - block);
         const float *x = (const float *)p->input + block * p->k;
         if (width == LANES) {
-            many_tile(x, w, p->k, columns, 1, acc);
+            many_tile(x, w, block ? NULL : next, p->k, columns, 1, acc);
             many_store(part, p->rows, block, j, columns, 1, acc);
         } else {
-            many_tile(x, w, p->k, columns, 2, acc);
+            many_tile(x, w, block ? NULL : next, p->k, columns, 2, acc);
             many_store(part, p->rows, block, j, columns, 2, acc);
         }
     }
@@ -218,11 +237,11 @@ static void many_part(const struct kernel_product *p, const struct kernel_part *
 {
     size_t j = begin;
     for (; j + TILE_COLUMNS <= end; j += TILE_COLUMNS)
-        many_columns(p, part, j, TILE_COLUMNS);
+        many_columns(p, part, j, end, TILE_COLUMNS);
     for (; j + 4 <= end; j += 4)
-        many_columns(p, part, j, 4);
+        many_columns(p, part, j, end, 4);
     for (; j < end; j++)
-        many_columns(p, part, j, 1);
+        many_columns(p, part, j, end, 1);
 }
 
 /* Walks the parts of a product over column blocks [begin, end). */

@@ -9,12 +9,12 @@
 
 #if defined(__AVX512F__)
 #include <immintrin.h>
-enum { LANES = 16, TILE_COLUMNS = 12, VALUE_VECTORS = 4, BF16_ROWS = 8 };
+enum { LANES = 16, TILE_COLUMNS = 12, VALUE_VECTORS = 4, BF16_ROWS = 8, FEW_ROWS = 8 };
 #elif defined(__AVX2__) && defined(__FMA__)
 #include <immintrin.h>
-enum { LANES = 8, TILE_COLUMNS = 6, VALUE_VECTORS = 2, BF16_ROWS = 4 };
+enum { LANES = 8, TILE_COLUMNS = 6, VALUE_VECTORS = 2, BF16_ROWS = 4, FEW_ROWS = 4 };
 #else
-enum { LANES = 4, TILE_COLUMNS = 6, VALUE_VECTORS = 2, BF16_ROWS = 2 };
+enum { LANES = 4, TILE_COLUMNS = 6, VALUE_VECTORS = 2, BF16_ROWS = 2, FEW_ROWS = 4 };
 #endif
 
 #define INLINE static inline __attribute__((always_inline))
