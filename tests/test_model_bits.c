@@ -1,0 +1,155 @@
+/* The size at which a matrix product is really split: the gradient of a whole atom and the weights
+ * after steps have the same bits on any number of threads and with or without checkpointing.  ctest
+ * labels: torch */
+#include "check.h"
+
+#include "carnot/json.h"
+#include "carnot/model.h"
+
+#include <stdlib.h>
+
+static const char init_text[] = "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": "
+                                "\"llama\", \"vocab_size\": 259, \"hidden_size\": 128,"
+                                " \"intermediate_size\": 384, \"num_hidden_layers\": 2, "
+                                "\"num_attention_heads\": 4, \"num_key_value_heads\": 2,"
+                                " \"max_position_embeddings\": 256, \"rms_norm_eps\": 1e-5, "
+                                "\"rope_theta\": 10000.0, \"hidden_act\": \"silu\","
+                                " \"tie_word_embeddings\": true, \"initializer_range\": 0.05}";
+
+enum { GROUPS = 12, SAMPLES = 8, PROMPT = 9 };
+
+/* Groups that share prompts, answers of 1 to 40 tokens. */
+static enum cn_status make_batch(struct cn_batch *batch, struct cn_arena *arena)
+{
+    size_t lengths[GROUPS * SAMPLES];
+    for (size_t s = 0; s < GROUPS * SAMPLES; s++)
+        lengths[s] = PROMPT + 1 + (s * 17) % 40;
+    CN_TRY(cn_batch_init(batch, arena, lengths, GROUPS * SAMPLES));
+    for (size_t s = 0; s < GROUPS * SAMPLES; s++) {
+        batch->group[s] = (uint32_t)(s / SAMPLES);
+        for (size_t i = 0; i < lengths[s]; i++) {
+            const size_t t = batch->seq_start[s] + i;
+            batch->token[t] = (int32_t)((i < PROMPT ? s / SAMPLES * 31 + i * 7 : t * 13 + s) % 259);
+            batch->role[t] = i < PROMPT ? CN_ROLE_PROMPT : CN_ROLE_POLICY;
+        }
+    }
+    return CN_OK;
+}
+
+struct result {
+    double logp[8192];
+    float *weights; /* all tensors, after two steps */
+    size_t n;
+    double moved; /* largest change of a weight */
+};
+
+static enum cn_status copy_weights(struct cn_model *model, struct result *out)
+{
+    const struct cn_buffer *buffers;
+    size_t count, at = 0;
+    CN_TRY(cn_model_weights(model, &buffers, &count));
+    out->n = cn_model_info(model)->n_parameters;
+    if (!out->weights) out->weights = calloc(out->n, sizeof *out->weights);
+    for (size_t k = 0; k < count; k++)
+        for (size_t j = 0; j < buffers[k].count; j++, at++) {
+            const float w = ((const float *)buffers[k].data)[j];
+            out->moved = fmax(out->moved, fabs((double)w - (double)out->weights[at]));
+            out->weights[at] = w;
+        }
+    return CN_OK;
+}
+
+static enum cn_status two_steps(struct cn_model *model, const struct cn_batch *batch,
+                                struct cn_arena *arena, struct result *out)
+{
+    const struct cn_step_options options = {
+        .lr = 1e-3, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .clip_norm = 1};
+    struct cn_live_out live = {.logp = out->logp};
+    struct cn_token_grad grad = {0};
+    struct cn_step_result stepped;
+    CN_TRY(CN_NEW(arena, batch->n_tokens, &live.entropy));
+    CN_TRY(CN_NEW(arena, batch->n_tokens, &grad.d_logp));
+    CN_TRY(CN_NEW(arena, batch->n_tokens, &grad.d_entropy));
+    for (size_t t = 0; t < batch->n_tokens; t++) {
+        grad.d_logp[t] = 1e-3 * ((double)(t * 7 % 13) - 6);
+        grad.d_entropy[t] = 1e-4 * (double)(t % 3);
+    }
+    const struct cn_atom atom = {.batch = batch,
+                                 .span = cn_batch_all(batch),
+                                 .temperature = 1,
+                                 .channels = CN_LIVE_BIT(logp) | CN_LIVE_BIT(entropy)};
+    for (int step = 0; step < 2; step++) {
+        CN_TRY(cn_model_zero_gradients(model));
+        CN_TRY(cn_model_forward(model, &atom, &live));
+        CN_TRY(cn_model_backward(model, &grad));
+        CN_TRY(cn_model_step(model, &options, &stepped));
+    }
+    return CN_OK;
+}
+
+static enum cn_status run(int threads, bool checkpoint, enum cn_dtype dtype, struct result *out)
+{
+    struct cn_arena arena;
+    struct cn_batch batch;
+    struct cn_json *init;
+    struct cn_model *model;
+    memset(out, 0, sizeof *out);
+    cn_arena_init(&arena);
+    CN_TRY(make_batch(&batch, &arena));
+    CN_BUG_IF(batch.n_tokens > 8192 || batch.n_tokens < 2048);
+    CN_TRY(cn_json_parse(cn_text(init_text), "init", &init));
+    const struct cn_model_settings settings = {.type = "torch",
+                                               .init = init,
+                                               .device = "cpu",
+                                               .dtype = dtype,
+                                               .threads = threads,
+                                               .trainable = true,
+                                               .seed = 4,
+                                               .checkpoint_activations = checkpoint};
+    CN_TRY(cn_model_open(&settings, &model));
+    CN_TRY(copy_weights(model, out));
+    out->moved = 0;
+    CN_TRY(two_steps(model, &batch, &arena, out));
+    CN_TRY(copy_weights(model, out));
+    cn_model_close(model);
+    cn_json_close(init);
+    cn_arena_free(&arena);
+    return CN_OK;
+}
+
+static void compare(enum cn_dtype dtype)
+{
+    static struct result first, other;
+    static const struct {
+        int threads;
+        bool checkpoint;
+    } ways[] = {{2, false}, {3, false}, {1, true}, {2, true}};
+    CHECK_OK(run(1, false, dtype, &first));
+    CHECK(first.moved > 1e-4);
+    for (size_t i = 0; i < sizeof ways / sizeof *ways; i++) {
+        CHECK_OK(run(ways[i].threads, ways[i].checkpoint, dtype, &other));
+        bool logp = memcmp(first.logp, other.logp, sizeof first.logp) == 0;
+        bool weights = memcmp(first.weights, other.weights, first.n * sizeof *first.weights) == 0;
+        if (!logp || !weights)
+            CHECK_FAILED("%d threads, checkpointing %d: log-probabilities %s, weights %s",
+                         ways[i].threads, ways[i].checkpoint, logp ? "equal" : "differ",
+                         weights ? "equal" : "differ");
+        free(other.weights);
+    }
+    free(first.weights);
+}
+
+TEST(fp32_training_has_the_same_bits_on_any_number_of_threads)
+{
+    compare(CN_DTYPE_F32);
+}
+
+TEST(bf16_training_has_the_same_bits_on_any_number_of_threads)
+{
+    compare(CN_DTYPE_BF16);
+}
+
+int main(int argc, char **argv)
+{
+    return check_main(argc, argv);
+}
