@@ -15,8 +15,8 @@ struct world {
     void *shared;
 };
 
-static enum cn_status world_open(struct world *world, const char *name, const char *json,
-                                 enum cn_split split, uint64_t seed, const struct cn_data *data)
+static enum cn_status world_open_with(struct world *world, const char *name, const char *json,
+                                      struct cn_env_setup setup)
 {
     cn_arena_init(&world->arena);
     world->shared = NULL;
@@ -30,8 +30,14 @@ static enum cn_status world_open(struct world *world, const char *name, const ch
         cn_option_read(world->env->options, root, "env", NULL, &world->arena, settings);
     cn_json_close(root);
     if (status != CN_OK) return status;
-    struct cn_env_setup setup = {.settings = settings, .data = data, .split = split, .seed = seed};
+    setup.settings = settings;
     return world->env->open(&setup, &world->shared);
+}
+
+static enum cn_status world_open(struct world *world, const char *name, const char *json,
+                                 enum cn_split split, uint64_t seed)
+{
+    return world_open_with(world, name, json, (struct cn_env_setup){.split = split, .seed = seed});
 }
 
 static void world_close(struct world *world)
@@ -76,9 +82,9 @@ TEST(the_same_seed_poses_the_same_tasks_and_another_seed_others)
 {
     for (int i = 0; i < N_SETUPS; i++) {
         struct world a, b, c;
-        CHECK_OK(world_open(&a, setups[i].name, setups[i].json, CN_SPLIT_TRAIN, 7, NULL));
-        CHECK_OK(world_open(&b, setups[i].name, setups[i].json, CN_SPLIT_TRAIN, 7, NULL));
-        CHECK_OK(world_open(&c, setups[i].name, setups[i].json, CN_SPLIT_TRAIN, 8, NULL));
+        CHECK_OK(world_open(&a, setups[i].name, setups[i].json, CN_SPLIT_TRAIN, 7));
+        CHECK_OK(world_open(&b, setups[i].name, setups[i].json, CN_SPLIT_TRAIN, 7));
+        CHECK_OK(world_open(&c, setups[i].name, setups[i].json, CN_SPLIT_TRAIN, 8));
         CHECK((a.env->count(a.shared) > 0) == setups[i].finite);
         int differ = 0;
         for (uint64_t task = 0; task < 50; task++) {
@@ -98,8 +104,8 @@ TEST(the_same_seed_poses_the_same_tasks_and_another_seed_others)
 TEST(the_held_out_tasks_are_the_same_for_every_seed)
 {
     struct world a, b;
-    CHECK_OK(world_open(&a, "arithmetic", "{}", CN_SPLIT_HELD_OUT, 1, NULL));
-    CHECK_OK(world_open(&b, "arithmetic", "{}", CN_SPLIT_HELD_OUT, 2, NULL));
+    CHECK_OK(world_open(&a, "arithmetic", "{}", CN_SPLIT_HELD_OUT, 1));
+    CHECK_OK(world_open(&b, "arithmetic", "{}", CN_SPLIT_HELD_OUT, 2));
     for (uint64_t task = 0; task < 100; task++) {
         struct cn_task x, y;
         CHECK_OK(world_task(&a, 1, task, &x));
@@ -114,7 +120,7 @@ TEST(a_demonstration_is_right)
     const struct cn_reward *reward = cn_reward_find("exact_answer");
     for (int i = 0; i < N_SETUPS; i++) {
         struct world world;
-        CHECK_OK(world_open(&world, setups[i].name, setups[i].json, CN_SPLIT_TRAIN, 1, NULL));
+        CHECK_OK(world_open(&world, setups[i].name, setups[i].json, CN_SPLIT_TRAIN, 1));
         void *settings;
         CHECK_OK(cn_arena_alloc(&world.arena, reward->settings_size, 1, &settings));
         CHECK_OK(cn_option_read(reward->options, NULL, "rewards.0", NULL, &world.arena, settings));
@@ -155,10 +161,9 @@ TEST(the_splits_of_sort_cover_every_string_once_and_share_no_set_of_digits)
     enum { DIGITS = 4, SPACE = 10000 };
     static uint8_t seen[SPACE];
     struct world train, held_out;
+    CHECK_OK(world_open(&train, "sort", "{\"digits\": 4, \"held_out\": 0.3}", CN_SPLIT_TRAIN, 3));
     CHECK_OK(
-        world_open(&train, "sort", "{\"digits\": 4, \"held_out\": 0.3}", CN_SPLIT_TRAIN, 3, NULL));
-    CHECK_OK(world_open(&held_out, "sort", "{\"digits\": 4, \"held_out\": 0.3}", CN_SPLIT_HELD_OUT,
-                        3, NULL));
+        world_open(&held_out, "sort", "{\"digits\": 4, \"held_out\": 0.3}", CN_SPLIT_HELD_OUT, 3));
     size_t a = mark_sorts(&train, seen, 1, DIGITS), b = mark_sorts(&held_out, seen, 2, DIGITS);
     CHECK_INT(a, train.env->count(train.shared));
     CHECK_INT(b, train.env->count(held_out.shared));
@@ -192,7 +197,7 @@ TEST(the_splits_of_arithmetic_cover_every_problem_once_and_share_no_sum)
         for (int split = 0; split < 2; split++) {
             struct world world;
             CHECK_OK(world_open(&world, "arithmetic", formats[f],
-                                split ? CN_SPLIT_HELD_OUT : CN_SPLIT_TRAIN, 5, NULL));
+                                split ? CN_SPLIT_HELD_OUT : CN_SPLIT_TRAIN, 5));
             uint64_t n = world.env->count(world.shared);
             CHECK(split ? n > 100 && n < 250 : n > 600);
             for (uint64_t task = 0; task < n; task++) {
@@ -227,8 +232,8 @@ TEST(drawn_tasks_stay_in_their_split)
     /* the same strings drawn by both splits: none may be found twice */
     struct world train, held_out;
     const char *json = "{\"terms\": 3, \"largest\": 200, \"held_out\": 0.5}";
-    CHECK_OK(world_open(&train, "arithmetic", json, CN_SPLIT_TRAIN, 1, NULL));
-    CHECK_OK(world_open(&held_out, "arithmetic", json, CN_SPLIT_HELD_OUT, 1, NULL));
+    CHECK_OK(world_open(&train, "arithmetic", json, CN_SPLIT_TRAIN, 1));
+    CHECK_OK(world_open(&held_out, "arithmetic", json, CN_SPLIT_HELD_OUT, 1));
     CHECK_INT(train.env->count(train.shared), 0);
     for (uint64_t i = 0; i < 300; i++) {
         struct cn_task a, b;
@@ -248,7 +253,7 @@ static enum cn_status echo_baseline(const char *json, enum cn_split split, doubl
                                     double *last, uint64_t *n)
 {
     struct world world;
-    CN_TRY(world_open(&world, "arithmetic", json, split, 0, NULL));
+    CN_TRY(world_open(&world, "arithmetic", json, split, 0));
     uint64_t count = world.env->count(world.shared), hits[2] = {0, 0};
     for (uint64_t task = 0; task < count; task++) {
         struct cn_task t;
@@ -315,8 +320,8 @@ TEST(impossible_settings_are_refused_with_the_reason)
     };
     for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
         struct world world;
-        CHECK_FAILS(world_open(&world, bad[i].name, bad[i].json, bad[i].split, 0, NULL),
-                    CN_ERR_CONFIG, bad[i].message);
+        CHECK_FAILS(world_open(&world, bad[i].name, bad[i].json, bad[i].split, 0), CN_ERR_CONFIG,
+                    bad[i].message);
         world_close(&world);
     }
 }
@@ -339,8 +344,8 @@ TEST(questions_poses_the_rows_of_a_file)
     struct cn_data *data = NULL;
     CHECK_OK(cn_data_open(paths, &weight, 1, NULL, &data));
     struct world world;
-    CHECK_OK(world_open(&world, "questions", "{\"instruction\": \" Be brief.\"}", CN_SPLIT_TRAIN, 0,
-                        data));
+    CHECK_OK(world_open_with(&world, "questions", "{\"instruction\": \" Be brief.\"}",
+                             (struct cn_env_setup){.data = data}));
     CHECK_INT(world.env->count(world.shared), 2);
     struct cn_task t;
     CHECK_OK(world_task(&world, 0, 0, &t));

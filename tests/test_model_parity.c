@@ -20,8 +20,8 @@ static const char *real_model(void)
     return folder && *folder ? folder : NULL;
 }
 
-/* Slack of the restricted entropy: over 49,152 tokens, float and double now and then disagree on whether the token at
- * the border of the top-p set is in; the tiny models have no such token. */
+/* Slack of the restricted entropy: over 49,152 tokens, float and double now and then disagree on
+ * whether the token at the border of the top-p set is in; the tiny models have no such token. */
 static double border(void)
 {
     return real_model() ? 10 : 1;
@@ -174,10 +174,9 @@ TEST(channels_equal_transformers)
     }
 }
 
-static enum cn_status gradients_of(struct golden *g, double *d_logp, double *d_entropy,
-                                   double *d_top, const struct cn_buffer **out, size_t *n)
+static enum cn_status gradients_of(struct golden *g, struct cn_token_grad grad,
+                                   const struct cn_buffer **out, size_t *n)
 {
-    struct cn_token_grad grad = {.d_logp = d_logp, .d_entropy = d_entropy, .d_entropy_top = d_top};
     CN_TRY(cn_model_zero_gradients(g->model));
     CN_TRY(cn_model_forward(g->model, &g->atom, &g->out));
     CN_TRY(cn_model_backward(g->model, &grad));
@@ -191,11 +190,15 @@ TEST(the_gradient_of_every_weight_equals_transformers)
         const struct cn_buffer *gradients;
         size_t n;
         CHECK_OK(golden_open(&g, models[i], &usual));
-        CHECK_OK(gradients_of(&g, g.d_logp, NULL, NULL, &gradients, &n));
+        CHECK_OK(gradients_of(&g, (struct cn_token_grad){.d_logp = g.d_logp}, &gradients, &n));
         double logp = compare_buffers(&g, gradients, n, "logp");
-        CHECK_OK(gradients_of(&g, NULL, g.d_entropy, NULL, &gradients, &n));
+        CHECK_OK(
+            gradients_of(&g, (struct cn_token_grad){.d_entropy = g.d_entropy}, &gradients, &n));
         double entropy = compare_buffers(&g, gradients, n, "entropy");
-        CHECK_OK(gradients_of(&g, g.zero, g.zero, g.d_top, &gradients, &n));
+        CHECK_OK(gradients_of(
+            &g,
+            (struct cn_token_grad){.d_logp = g.zero, .d_entropy = g.zero, .d_entropy_top = g.d_top},
+            &gradients, &n));
         double top = compare_buffers(&g, gradients, n, "top");
         printf("  %s: %zu tensors, worst relative difference %.1e %.1e %.1e\n", models[i], n, logp,
                entropy, top);
@@ -222,7 +225,11 @@ TEST(weights_after_three_clipped_adamw_steps_equal_torch)
         CHECK_OK(golden_open(&g, models[i], &usual));
         if (safetensors_find(g.file, "adamw.model.norm.weight")) {
             for (int step = 0; step < 3; step++) {
-                CHECK_OK(gradients_of(&g, g.d_logp, g.d_entropy, g.d_top, &buffers, &n));
+                CHECK_OK(gradients_of(&g,
+                                      (struct cn_token_grad){.d_logp = g.d_logp,
+                                                             .d_entropy = g.d_entropy,
+                                                             .d_entropy_top = g.d_top},
+                                      &buffers, &n));
                 CHECK_OK(cn_model_step(g.model, &options, &result));
                 CHECK(!result.skipped &&
                       result.grad_norm > options.clip_norm); /* clipping took part */
@@ -243,7 +250,11 @@ static float *copy_gradients(struct golden *g, size_t *n)
 {
     const struct cn_buffer *buffers;
     size_t count, total = 0;
-    if (gradients_of(g, g->d_logp, g->d_entropy, g->d_top, &buffers, &count) != CN_OK) return NULL;
+    if (gradients_of(g,
+                     (struct cn_token_grad){
+                         .d_logp = g->d_logp, .d_entropy = g->d_entropy, .d_entropy_top = g->d_top},
+                     &buffers, &count) != CN_OK)
+        return NULL;
     for (size_t i = 0; i < count; i++)
         total += buffers[i].count;
     float *all = malloc(total * sizeof *all), *at = all;

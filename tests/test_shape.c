@@ -223,16 +223,15 @@ TEST(smollm2_has_the_published_number_of_parameters)
 
 static void check_same(const struct model_shape *a, const struct model_shape *b)
 {
+// clang-format off
 #define SIZES(X)                                                                                   \
-    X(family)                                                                                      \
-    X(vocab)                                                                                       \
-    X(hidden) X(intermediate) X(layers) X(heads) X(kv_heads) X(head_dim) X(context) X(rope)        \
-        X(tied) X(qkv_bias) X(o_bias) X(qk_norm) X(n_eos) X(bos) X(pad) X(eos[0]) X(eos[1])
+    X(family) X(vocab) X(hidden) X(intermediate) X(layers) X(heads) X(kv_heads) X(head_dim)        \
+    X(context) X(rope) X(tied) X(qkv_bias) X(o_bias) X(qk_norm) X(n_eos) X(bos) X(pad) X(eos[0])   \
+    X(eos[1])
 #define REALS(X)                                                                                   \
-    X(rms_eps)                                                                                     \
-    X(rope_theta)                                                                                  \
-    X(rope_factor) X(rope_low_factor) X(rope_high_factor) X(rope_original_context)                 \
-        X(initializer_range)
+    X(rms_eps) X(rope_theta) X(rope_factor) X(rope_low_factor) X(rope_high_factor)                 \
+    X(rope_original_context) X(initializer_range)
+// clang-format on
 #define X(field) CHECK_INT(a->field, b->field);
     SIZES(X)
 #undef X

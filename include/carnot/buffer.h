@@ -9,11 +9,12 @@ extern "C" {
 #endif
 
 /* name, bytes of an element */
+// clang-format off
 #define CN_DTYPES(X)                                                                               \
-    X(F32, "F32", 4)                                                                               \
-    X(BF16, "BF16", 2) X(F16, "F16", 2) X(F64, "F64", 8) X(I64, "I64", 8) X(I32, "I32", 4)         \
-        X(I16, "I16", 2) X(I8, "I8", 1) X(U64, "U64", 8) X(U32, "U32", 4) X(U16, "U16", 2)         \
-            X(U8, "U8", 1) X(BOOL, "BOOL", 1)
+    X(F32, "F32", 4) X(BF16, "BF16", 2) X(F16, "F16", 2) X(F64, "F64", 8) X(I64, "I64", 8)         \
+    X(I32, "I32", 4) X(I16, "I16", 2) X(I8, "I8", 1) X(U64, "U64", 8) X(U32, "U32", 4)             \
+    X(U16, "U16", 2) X(U8, "U8", 1) X(BOOL, "BOOL", 1)
+// clang-format on
 
 enum cn_dtype {
 #define X(name, text, size) CN_DTYPE_##name,

@@ -93,7 +93,7 @@ void norm_back(const torch_pass &p, const norm_call &n, const at::Tensor &d_out,
             p.c.k->norm_backward(&a, b * KERNEL_BLOCK,
                                  std::min((b + 1) * KERNEL_BLOCK, p.plan.padded));
     });
-    torch_reduce(p.c, a.partial, blocks, a.width, d_weight, a.width);
+    torch_reduce(p.c, {a.partial, blocks, a.width}, d_weight, a.width);
     p.c.slab.release(mark);
 }
 
@@ -144,9 +144,9 @@ void rotate_back(const torch_pass &p, const torch_layer_view &w, const torch_lay
                                    std::min((b + 1) * KERNEL_BLOCK, p.plan.padded));
     });
     if (w.q_norm) {
-        torch_reduce(p.c, a.partial, blocks, 2 * a.head_dim, gradient.q_norm, a.head_dim);
-        torch_reduce(p.c, a.partial + a.head_dim, blocks, 2 * a.head_dim, gradient.k_norm,
-                     a.head_dim);
+        const size_t stride = 2 * a.head_dim;
+        torch_reduce(p.c, {a.partial, blocks, stride}, gradient.q_norm, a.head_dim);
+        torch_reduce(p.c, {a.partial + a.head_dim, blocks, stride}, gradient.k_norm, a.head_dim);
     }
     p.c.slab.release(mark);
 }

@@ -172,11 +172,11 @@ void torch_linear_back(torch_context &c, const torch_linear_gradient &out, const
     if (out.d_bias) torch_column_sum(c, d_y, (size_t)d_y.size(1), out.d_bias);
 }
 
-void torch_reduce(torch_context &c, const float *partial, size_t blocks, size_t stride, float *out,
-                  size_t width)
+void torch_reduce(torch_context &c, const torch_partials &partials, float *out, size_t width)
 {
     torch_rows((width + 63) / 64, 16, [&](size_t begin, size_t end) {
-        c.k->reduce(partial, blocks, stride, out, begin * 64, std::min(end * 64, width));
+        c.k->reduce(partials.data, partials.blocks, partials.stride, out, begin * 64,
+                    std::min(end * 64, width));
     });
 }
 
@@ -193,6 +193,6 @@ void torch_column_sum(torch_context &c, const at::Tensor &x, size_t width, float
                             std::min<size_t>(KERNEL_BLOCK, rows - b * KERNEL_BLOCK),
                             partial + b * width);
     });
-    torch_reduce(c, partial, blocks, width, out, width);
+    torch_reduce(c, {partial, blocks, width}, out, width);
     c.slab.release(mark);
 }

@@ -71,9 +71,14 @@ inline size_t torch_blocks(size_t rows)
     return (rows + KERNEL_BLOCK - 1) / KERNEL_BLOCK;
 }
 
-/* out (width) += the sum over blocks of partial (blocks, stride), in order. */
-void torch_reduce(torch_context &c, const float *partial, size_t blocks, size_t stride, float *out,
-                  size_t width);
+/* One partial sum per block: data (blocks, stride). */
+struct torch_partials {
+    const float *data;
+    size_t blocks, stride;
+};
+
+/* out (width) += the sum over the blocks, in order. */
+void torch_reduce(torch_context &c, const torch_partials &partials, float *out, size_t width);
 
 /* Adds the column sums of x (rows, stride)[0..width) to out. */
 void torch_column_sum(torch_context &c, const at::Tensor &x, size_t width, float *out);

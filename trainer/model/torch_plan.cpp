@@ -71,13 +71,20 @@ struct loose_item {
     plan_item item;
 };
 
-void add_items(const cn_batch &batch, const sequence &q, size_t shared, size_t prompt_row,
-               size_t own_row, std::vector<loose_item> &loose)
+/* Where the rows of a sequence lie: the first `shared` from prompt_row on, the others from own_row
+ * on. */
+struct row_places {
+    size_t shared, prompt_row, own_row;
+};
+
+void add_items(const cn_batch &batch, const sequence &q, const row_places &places,
+               std::vector<loose_item> &loose)
 {
     for (size_t t = q.begin + 1; t < q.end; t++) {
         if (batch.role[t] != CN_ROLE_POLICY) continue;
         size_t i = t - 1 - q.begin;
-        size_t row = i < shared ? prompt_row + i : own_row + (i - shared);
+        size_t row =
+            i < places.shared ? places.prompt_row + i : places.own_row + (i - places.shared);
         loose.push_back({row, {batch.token[t], t}});
     }
 }
@@ -143,7 +150,7 @@ torch_plan torch_plan_atom(const cn_atom &atom, const struct cn_model_info &info
             if (!q.needed) continue;
             size_t own = add_rows(plan, batch.token + q.begin + shared, q.needed - shared, shared);
             add_segment(plan, {own, q.needed - shared, prompt_row, shared, 0});
-            add_items(batch, q, shared, prompt_row, own, loose);
+            add_items(batch, q, {shared, prompt_row, own}, loose);
         }
     }
     plan.pool *= kv_width;

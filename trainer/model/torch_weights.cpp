@@ -39,9 +39,19 @@ at::Tensor matrix_at(const at::Tensor &flat, size_t offset, int64_t rows, int64_
     return flat.as_strided({rows, columns}, {columns, 1}, (int64_t)offset);
 }
 
+/* Where a tensor lies: a matrix at `at` of `flat`, or a vector. */
+struct tensor_place {
+    const at::Tensor &flat;
+    size_t at;
+    float *vector;
+};
+
 void place_layer(torch_layer_view &layer, const struct model_shape &shape,
-                 const shape_tensor &tensor, const at::Tensor &flat, size_t at, float *vector)
+                 const shape_tensor &tensor, const tensor_place &place)
 {
+    const at::Tensor &flat = place.flat;
+    const size_t at = place.at;
+    float *vector = place.vector;
     const int64_t qkv = (int64_t)((shape.heads + 2 * shape.kv_heads) * shape.head_dim);
     switch (tensor.role) {
     case TENSOR_Q:
@@ -96,7 +106,7 @@ torch_view torch_view_of(const torch_layout &layout, const struct model_shape &s
             view.head = matrix_at(flat, at, tensor.shape[0], tensor.shape[1]);
         if (tensor.role == TENSOR_FINAL_NORM) view.final_norm = vector;
         if (tensor.layer >= 0)
-            place_layer(view.layers[(size_t)tensor.layer], shape, tensor, flat, at, vector);
+            place_layer(view.layers[(size_t)tensor.layer], shape, tensor, {flat, at, vector});
     }
     if (!view.head.defined()) view.head = view.embed;
     return view;

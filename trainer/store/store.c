@@ -143,14 +143,17 @@ static struct store_series *find_series(const struct cn_store *store, const char
     return NULL;
 }
 
-enum cn_status store_series_add(struct cn_store *store, const char *name, enum cn_dtype dtype,
-                                int rank, const int64_t *shape, struct store_series **out)
+enum cn_status store_series_add(struct cn_store *store, const struct cn_buffer *like,
+                                struct store_series **out)
 {
+    const char *name = like->name;
+    const int rank = like->rank;
+    const int64_t *shape = like->shape;
     if (rank < 1 || rank > CN_TENSOR_RANK_MAX)
         return cn_fail(CN_ERR_DATA, "%s: %s has %d dimensions; 1 to %d are known", store->path,
                        name, rank, CN_TENSOR_RANK_MAX);
     CN_TRY(grow(&store->series, store->n_series, &store->series_capacity, sizeof *store->series));
-    struct store_series series = {.dtype = dtype, .rank = rank, .row_elements = 1};
+    struct store_series series = {.dtype = like->dtype, .rank = rank, .row_elements = 1};
     for (int i = 1; i < rank; i++) {
         series.shape[i] = shape[i];
         if (shape[i] <= 0 ||
@@ -178,8 +181,11 @@ static enum cn_status series_for(struct cn_store *store, const struct cn_buffer 
                                  enum cn_disk disk, struct store_series **out)
 {
     struct store_series *series = find_series(store, data->name);
-    if (!series)
-        return store_series_add(store, data->name, dtype_of(disk), data->rank, data->shape, out);
+    if (!series) {
+        struct cn_buffer like = *data;
+        like.dtype = dtype_of(disk);
+        return store_series_add(store, &like, out);
+    }
     bool same = series->dtype == dtype_of(disk) && series->rank == data->rank;
     for (int i = 1; same && i < data->rank; i++)
         same = series->shape[i] == data->shape[i];

@@ -57,9 +57,10 @@ struct cn_store {
     bool broken; /* a write has failed: the file will not be given its name */
 };
 
-/* Adds an empty series; its name is copied. */
-enum cn_status store_series_add(struct cn_store *store, const char *name, enum cn_dtype dtype,
-                                int rank, const int64_t *shape, struct store_series **out);
+/* Adds an empty series with name (copied), dtype, rank and shape of `like`, whose data is not
+ * looked at. */
+enum cn_status store_series_add(struct cn_store *store, const struct cn_buffer *like,
+                                struct store_series **out);
 
 /* n elements from one type to another: floats among each other, integers where the value fits.
  * Fails: CN_ERR_DATA naming the value that does not fit, CN_ERR_CONFIG for other pairs. */

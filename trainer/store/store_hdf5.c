@@ -247,7 +247,7 @@ static herr_t visit(hid_t file, const char *name, const H5O_info_t *info, void *
     hid_t array = H5Dopen2(file, name, H5P_DEFAULT), space = array < 0 ? -1 : H5Dget_space(array);
     hid_t type = array < 0 ? -1 : H5Dget_type(array);
     hsize_t size[CN_TENSOR_RANK_MAX] = {0};
-    int64_t shape[CN_TENSOR_RANK_MAX] = {0};
+    struct cn_buffer like = {.device = -1};
     struct store_series *series;
     int rank = space < 0 ? 0 : H5Sget_simple_extent_ndims(space);
     herr_t result = -1;
@@ -257,8 +257,9 @@ static herr_t visit(hid_t file, const char *name, const H5O_info_t *info, void *
     } else if (cn_str_format(&path, "/%s", name) == CN_OK &&
                H5Sget_simple_extent_dims(space, size, NULL) >= 0) {
         for (int i = 0; i < rank; i++)
-            shape[i] = (int64_t)size[i];
-        if (store_series_add(store, path.data, dtype, rank, shape, &series) == CN_OK) {
+            like.shape[i] = (int64_t)size[i];
+        like.name = path.data, like.dtype = dtype, like.rank = rank;
+        if (store_series_add(store, &like, &series) == CN_OK) {
             series->rows = (size_t)size[0];
             series->handle = array;
             array = -1;

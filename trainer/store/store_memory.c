@@ -172,7 +172,7 @@ static enum cn_status add_series(struct cn_store *store, const struct cn_json *e
     CN_TRY(find_dtype(store, name, type, &dtype));
     const struct cn_json *shape = cn_json_get(entry, "shape"),
                          *offsets = cn_json_get(entry, "data_offsets");
-    int64_t dims[CN_TENSOR_RANK_MAX] = {0};
+    struct cn_buffer like = {.name = name, .dtype = dtype, .device = -1};
     size_t rank = cn_json_count(shape), i = 0;
     if (cn_json_kind(shape) != CN_JSON_LIST || rank < 1 || rank > CN_TENSOR_RANK_MAX ||
         cn_json_count(offsets) != 2)
@@ -182,13 +182,14 @@ static enum cn_status add_series(struct cn_store *store, const struct cn_json *e
         double value = cn_json_number(n);
         if (!(value >= 0 && value < 9e15))
             return cn_fail(CN_ERR_DATA, "%s: %s has a dimension of %g", store->path, name, value);
-        dims[i++] = (int64_t)value;
+        like.shape[i++] = (int64_t)value;
     }
     double begin = cn_json_number(cn_json_first(offsets)),
            end = cn_json_number(cn_json_next(cn_json_first(offsets)));
     struct store_series *series;
-    CN_TRY(store_series_add(store, name, dtype, (int)rank, dims, &series));
-    series->rows = (size_t)dims[0];
+    like.rank = (int)rank;
+    CN_TRY(store_series_add(store, &like, &series));
+    series->rows = (size_t)like.shape[0];
     double bytes =
         (double)series->rows * (double)series->row_elements * (double)cn_dtype_size(dtype);
     if (!(begin >= 0 && begin <= end && end <= (double)data_size && end - begin == bytes))

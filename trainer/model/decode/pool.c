@@ -36,12 +36,16 @@ struct pool {
     struct pool_thread *threads;
 };
 
+#if defined(__x86_64__)
 static inline void relax(void)
 {
-#if defined(__x86_64__)
     __builtin_ia32_pause();
-#endif
 }
+#else
+static inline void relax(void)
+{
+}
+#endif
 
 static void signal_init(struct signal *s)
 {
