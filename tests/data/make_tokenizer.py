@@ -68,7 +68,7 @@ HAND = ["", " ", "  ", "\n", "\r\n", "\t\t\n \n", "a", "  a", "a  ", "Hello, wor
     "\tif (x) {\n\t\treturn 0;\n\t}\n", "    def f(self):\n        return self.x  # no\n", "\\frac{1}{2} \\boxed{42} $x^2$", "#### 1,234",
     "CamelCase snake_case kebab-case", "\u2167 \u2460 \u00b2 \u0663 \u56db \u00bd", "\u017f\u017f K\u212a '\u017f", "e\u0301" * 100, "\u0301", " \u0301",
     "\r\r\n\n\r", " \r\n \r\n x", "'", "'''", "s's's", "\u2019s", "\u0130\u0131 \u1e9e", "\U0001193d\u0351", "\u0351\U0001193d", "\U00010d40\U0001e5f1 a\U000116d0",
-    " <m> x <r>  y <b> z", "sword word word. wordy", "e\u0301toile \u00e9toile", "<|im_end|>x<|im_end|>"]
+    " <m> x <r>  y <b> z", "sword word word. wordy", "e\u0301toile \u00e9toile", "<|im_end|>x<|im_end|>", "\uc6e8\u11a7"]
 POOLS = [(0x20, 0x7e), (0, 0x17f), (0x370, 0x52f), (0x590, 0x6ff), (0x900, 0x97f), (0xe00, 0xe7f), (0x1100, 0x11ff),
          (0x1e00, 0x20ff), (0x2100, 0x2bff), (0x3000, 0x30ff), (0x4e00, 0x9fff), (0xac00, 0xd7a3), (0xfb00, 0xffef),
          (0x1f300, 0x1faff), (0x10000, 0x1ffff), (0x300, 0x36f)]

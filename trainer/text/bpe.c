@@ -30,20 +30,34 @@ struct candidate {
 };
 
 struct bpe_scratch {
-    struct cn_ids start; /* ids of the single bytes */
+    struct vocab_merge byte_pair[256][256]; /* of two single bytes: the first look at a piece */
+    struct cn_ids start;                    /* ids of the single bytes */
     struct symbol *symbol;
     size_t symbol_capacity;
     struct candidate *heap;
     size_t n_heap, heap_capacity;
 };
 
+/* Token of a byte, the unknown one if it has none; VOCAB_NONE if there is no unknown one either. */
+static int32_t byte_id(const struct bpe *bpe, int byte)
+{
+    int32_t id = bpe->vocab->byte_id[byte];
+    return id == VOCAB_NONE ? bpe->unknown : id;
+}
+
 enum cn_status bpe_open(struct bpe *bpe)
 {
     bpe->cache = calloc(CACHE_LINES, sizeof *bpe->cache);
     bpe->scratch = calloc(1, sizeof *bpe->scratch);
-    if (bpe->cache && bpe->scratch) return CN_OK;
-    bpe_close(bpe);
-    return cn_fail(CN_ERR_MEMORY, "out of memory: the tokenizer's word cache");
+    if (!bpe->cache || !bpe->scratch) {
+        bpe_close(bpe);
+        return cn_fail(CN_ERR_MEMORY, "out of memory: the tokenizer's word cache");
+    }
+    for (int left = 0; left < 256; left++)
+        for (int right = 0; right < 256; right++)
+            bpe->scratch->byte_pair[left][right] =
+                vocab_merge(bpe->vocab, byte_id(bpe, left), byte_id(bpe, right));
+    return CN_OK;
 }
 
 void bpe_close(struct bpe *bpe)
@@ -75,12 +89,19 @@ static enum cn_status split_bytes(const struct bpe *bpe, struct cn_text piece, s
     return CN_OK;
 }
 
-/* Merges in place; returns how many ids are left.  n <= SHORT_MAX. */
-static size_t merge_short(const struct vocab *vocab, int32_t *id, size_t n)
+/* Merges the ids of scratch->start in place; returns how many are left.  There are at most
+ * SHORT_MAX, one for every byte of `piece` unless bytes were unknown. */
+static size_t merge_short(const struct vocab *vocab, struct bpe_scratch *scratch,
+                          struct cn_text piece)
 {
     struct vocab_merge merge[SHORT_MAX];
+    int32_t *id = scratch->start.item;
+    size_t n = scratch->start.count;
+    const unsigned char *byte = (const unsigned char *)piece.data;
+    bool one_each = n == piece.length;
     for (size_t i = 0; i + 1 < n; i++)
-        merge[i] = vocab_merge(vocab, id[i], id[i + 1]);
+        merge[i] = one_each ? scratch->byte_pair[byte[i]][byte[i + 1]]
+                            : vocab_merge(vocab, id[i], id[i + 1]);
     while (n > 1) {
         size_t best = 0;
         for (size_t i = 1; i + 1 < n; i++)
@@ -191,7 +212,7 @@ static enum cn_status merge_piece(struct bpe *bpe, struct cn_text piece, struct 
     CN_TRY(split_bytes(bpe, piece, start));
     if (start->count == 0) return CN_OK;
     if (start->count > SHORT_MAX) return merge_long(bpe->vocab, bpe->scratch, out);
-    return cn_ids_append(out, start->item, merge_short(bpe->vocab, start->item, start->count));
+    return cn_ids_append(out, start->item, merge_short(bpe->vocab, bpe->scratch, piece));
 }
 
 enum cn_status bpe_piece(struct bpe *bpe, struct cn_text piece, struct cn_ids *out)
