@@ -115,7 +115,8 @@ static struct term evaluate(enum form form, const struct kl_settings *settings, 
 /* ---- in the loss -------------------------------------------------------------------------------
  */
 
-static enum cn_status add_form(enum form form, const struct cn_context *context,
+/* The hook `add` of a form. */
+static enum cn_status add_form(const struct cn_context *context, enum form form,
                                const struct cn_batch *batch, struct cn_span atom,
                                const struct cn_live *live, const double *coefficient,
                                struct cn_token_grad *grad)
@@ -141,7 +142,7 @@ static enum cn_status add_form(enum form form, const struct cn_context *context,
         const struct cn_context *context, const struct cn_batch *batch, struct cn_span atom,       \
         const struct cn_live *live, const double *coefficient, struct cn_token_grad *grad)         \
     {                                                                                              \
-        return add_form(form, context, batch, atom, live, coefficient, grad);                      \
+        return add_form(context, form, batch, atom, live, coefficient, grad);                      \
     }
 
 ADD(k2, K2)

@@ -95,11 +95,24 @@ static void tally_token(struct tally *tally, const struct cn_slope *slope, doubl
     tally->ratio_max = fmax(tally->ratio_max, exp(bounded));
 }
 
+/* What the terms of one atom's loss read, and where they add. */
+struct terms {
+    const struct cn_batch *batch;
+    struct cn_span atom;
+    const struct cn_live *live;
+    const struct work *work;
+    struct cn_token_grad *grad;
+};
+
 /* The policy term: surrogate, weights, and the way back through the ratio. */
-static void policy_term(const struct cn_loss_call *call, const struct cn_batch *batch,
-                        struct cn_span atom, const struct work *work, const struct cn_live *live,
-                        struct cn_token_grad *grad, struct tally *tally)
+static void policy_term(const struct cn_loss_call *call, const struct terms *terms,
+                        struct tally *tally)
 {
+    const struct cn_batch *batch = terms->batch;
+    const struct cn_live *live = terms->live;
+    const struct cn_span atom = terms->atom;
+    const struct work *work = terms->work;
+    struct cn_token_grad *grad = terms->grad;
     const struct cn_recipe *recipe = call->recipe;
     const struct cn_surrogate *surrogate = CHOSEN_ENTRY(cn_surrogate, recipe, CN_AXIS_surrogate);
     const struct cn_ratio *ratio = CHOSEN_ENTRY(cn_ratio, recipe, CN_AXIS_ratio);
@@ -122,22 +135,25 @@ static void policy_term(const struct cn_loss_call *call, const struct cn_batch *
     ratio->back(&context, batch, atom, live, work->d_u, grad->d_logp);
 }
 
-static enum cn_status other_terms(const struct cn_loss_call *call, const struct cn_batch *batch,
-                                  struct cn_span atom, const struct work *work,
-                                  const struct cn_live *live, struct cn_token_grad *grad)
+static enum cn_status other_terms(const struct cn_loss_call *call, const struct terms *terms)
 {
+    const struct cn_batch *batch = terms->batch;
+    const struct cn_live *live = terms->live;
+    const struct cn_span atom = terms->atom;
+    const double *coefficient = terms->work->coefficient;
+    struct cn_token_grad *grad = terms->grad;
     const struct cn_kl *kl = CHOSEN_ENTRY(cn_kl, call->recipe, CN_AXIS_kl);
     const struct cn_critic *critic = CHOSEN_ENTRY(cn_critic, call->recipe, CN_AXIS_critic);
     struct cn_context context = chosen_axis_context(call, CN_AXIS_kl, live);
-    if (kl->add) CN_TRY(kl->add(&context, batch, atom, live, work->coefficient, grad));
+    if (kl->add) CN_TRY(kl->add(&context, batch, atom, live, coefficient, grad));
     context = chosen_axis_context(call, CN_AXIS_critic, live);
-    if (critic->add) CN_TRY(critic->add(&context, batch, atom, live, work->coefficient, grad));
+    if (critic->add) CN_TRY(critic->add(&context, batch, atom, live, coefficient, grad));
     for (size_t i = 0; i < chosen_count(call->recipe); i++) {
         struct chosen_item item = chosen_at(call->recipe, i);
         if (!item.chosen->plugin->hooks.loss || item.shadow) continue;
         struct cn_arena_mark mark = cn_arena_mark(call->scratch);
         context = chosen_context(call, &item, live);
-        context.coefficient = work->coefficient;
+        context.coefficient = coefficient;
         CN_TRY(item.chosen->plugin->hooks.loss(&context, batch, atom, live, grad));
         cn_arena_release(call->scratch, mark);
     }
@@ -220,8 +236,9 @@ enum cn_status cn_loss_atom(const struct cn_loss_call *call, const struct cn_bat
     CN_TRY(open_work(call, batch, &work));
     zero_gradients(batch, atom, grad);
     aggregation->fill(&context, batch, atom, work.coefficient);
-    policy_term(call, batch, atom, &work, live, grad, &tally);
-    CN_TRY(other_terms(call, batch, atom, &work, live, grad));
+    const struct terms terms = {batch, atom, live, &work, grad};
+    policy_term(call, &terms, &tally);
+    CN_TRY(other_terms(call, &terms));
     CN_TRY(check_gradients(batch, atom, grad));
     tally_result(batch, atom, live, grad, &tally);
     cn_arena_release(call->scratch, mark);

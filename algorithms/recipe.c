@@ -298,11 +298,18 @@ static enum cn_status check_entropy_keys(const struct reader *reader, const stru
     return CN_OK;
 }
 
+/* A list of names and where it stands. */
+struct names {
+    const char *path; /* "entropy.shadow" */
+    const struct cn_json *list;
+};
+
 /* Methods of a list; options stand under the method's name, or beside "type" in the list. */
 static enum cn_status read_methods(const struct reader *reader, const struct cn_json *section,
-                                   const char *path, const struct cn_json *list,
-                                   struct cn_chosen **out, size_t *count)
+                                   const struct names *names, struct cn_chosen **out, size_t *count)
 {
+    const struct cn_json *list = names->list;
+    const char *path = names->path;
     const struct cn_plugin **heads;
     const bool many = cn_json_kind(list) == CN_JSON_LIST;
     size_t n = many ? cn_json_count(list) : cn_json_kind(list) != CN_JSON_NULL;
@@ -346,10 +353,10 @@ static enum cn_status read_entropy(const struct reader *reader, const struct cn_
             return cn_fail(CN_ERR_CONFIG, "entropy has both \"type\" and \"methods\": keep one");
         if (type) methods = type;
     }
-    CN_TRY(read_methods(reader, section, "entropy.methods", methods, &recipe->entropy,
-                        &recipe->n_entropy));
-    CN_TRY(read_methods(reader, section, "entropy.shadow", cn_json_get(section, "shadow"),
-                        &recipe->shadow, &recipe->n_shadow));
+    const struct names acting = {"entropy.methods", methods},
+                       shadow = {"entropy.shadow", cn_json_get(section, "shadow")};
+    CN_TRY(read_methods(reader, section, &acting, &recipe->entropy, &recipe->n_entropy));
+    CN_TRY(read_methods(reader, section, &shadow, &recipe->shadow, &recipe->n_shadow));
     if (recipe->n_entropy + recipe->n_shadow > 32)
         return cn_fail(CN_ERR_CONFIG, "entropy: %zu methods, at most 32 have a bit in `touched`",
                        recipe->n_entropy + recipe->n_shadow);

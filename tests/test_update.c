@@ -4,16 +4,21 @@
 #include "trainer/update.h"
 
 /* A batch of groups whose prompts have `prompt` tokens and whose answers have the given lengths. */
+struct row {
+    size_t answer;
+    uint32_t group;
+};
+
 static enum cn_status make(struct cn_batch *batch, struct cn_arena *arena, size_t prompt,
-                           const size_t *answers, const uint32_t *groups, size_t n)
+                           const struct row *rows, size_t n)
 {
     size_t *lengths;
     CN_TRY(CN_NEW(arena, n, &lengths));
     for (size_t s = 0; s < n; s++)
-        lengths[s] = prompt + answers[s];
+        lengths[s] = prompt + rows[s].answer;
     CN_TRY(cn_batch_init(batch, arena, lengths, n));
     for (size_t s = 0; s < n; s++) {
-        batch->group[s] = groups[s];
+        batch->group[s] = rows[s].group;
         for (size_t t = batch->seq_start[s] + prompt; t < batch->seq_start[s + 1]; t++)
             batch->role[t] = CN_ROLE_POLICY;
     }
@@ -24,18 +29,16 @@ TEST(atoms_hold_whole_groups_and_count_a_common_prompt_once)
 {
     struct cn_arena arena;
     struct cn_batch batch;
-    struct cn_span *atoms;
-    size_t n;
-    const size_t answers[] = {10, 10, 10, 10, 10, 10};
-    const uint32_t groups[] = {0, 0, 1, 1, 2, 2};
+    struct update_atoms atoms;
+    const struct row rows[] = {{10, 0}, {10, 0}, {10, 1}, {10, 1}, {10, 2}, {10, 2}};
     cn_arena_init(&arena);
-    CHECK_OK(make(&batch, &arena, 100, answers, groups, 6));
-    CHECK_OK(update_atoms(&batch, cn_batch_all(&batch), 240, &arena, &atoms, &n));
-    CHECK_INT(n, 2); /* 2 x (100 + 20) = 240 fits */
-    CHECK_INT(atoms[0].end, 4);
-    CHECK_INT(atoms[1].begin, 4);
-    CHECK_OK(update_atoms(&batch, cn_batch_all(&batch), 239, &arena, &atoms, &n));
-    CHECK_INT(n, 3);
+    CHECK_OK(make(&batch, &arena, 100, rows, 6));
+    CHECK_OK(update_atoms(&batch, cn_batch_all(&batch), 240, &arena, &atoms));
+    CHECK_INT(atoms.count, 2); /* 2 x (100 + 20) = 240 fits */
+    CHECK_INT(atoms.item[0].end, 4);
+    CHECK_INT(atoms.item[1].begin, 4);
+    CHECK_OK(update_atoms(&batch, cn_batch_all(&batch), 239, &arena, &atoms));
+    CHECK_INT(atoms.count, 3);
     cn_arena_free(&arena);
 }
 
@@ -43,17 +46,15 @@ TEST(a_group_that_is_too_long_is_cut_between_sequences_and_a_sequence_never)
 {
     struct cn_arena arena;
     struct cn_batch batch;
-    struct cn_span *atoms;
-    size_t n;
-    const size_t answers[] = {50, 50, 50, 500};
-    const uint32_t groups[] = {0, 0, 0, 0};
+    struct update_atoms atoms;
+    const struct row rows[] = {{50, 0}, {50, 0}, {50, 0}, {500, 0}};
     cn_arena_init(&arena);
-    CHECK_OK(make(&batch, &arena, 10, answers, groups, 4));
-    CHECK_OK(update_atoms(&batch, cn_batch_all(&batch), 115, &arena, &atoms, &n));
-    CHECK_INT(n, 3);
-    CHECK_INT(atoms[0].end, 2);
-    CHECK_INT(atoms[1].end, 3);
-    CHECK_INT(atoms[2].end, 4); /* longer than an atom, and whole */
+    CHECK_OK(make(&batch, &arena, 10, rows, 4));
+    CHECK_OK(update_atoms(&batch, cn_batch_all(&batch), 115, &arena, &atoms));
+    CHECK_INT(atoms.count, 3);
+    CHECK_INT(atoms.item[0].end, 2);
+    CHECK_INT(atoms.item[1].end, 3);
+    CHECK_INT(atoms.item[2].end, 4); /* longer than an atom, and whole */
     cn_arena_free(&arena);
 }
 
@@ -61,18 +62,16 @@ TEST(atoms_cover_a_mini_batch_and_nothing_else)
 {
     struct cn_arena arena;
     struct cn_batch batch;
-    struct cn_span *atoms;
-    size_t n;
-    const size_t answers[] = {5, 6, 7, 8, 9};
-    const uint32_t groups[] = {0, 0, 1, 1, 1};
+    struct update_atoms atoms;
+    const struct row rows[] = {{5, 0}, {6, 0}, {7, 1}, {8, 1}, {9, 1}};
     cn_arena_init(&arena);
-    CHECK_OK(make(&batch, &arena, 3, answers, groups, 5));
-    CHECK_OK(update_atoms(&batch, (struct cn_span){1, 4}, 1, &arena, &atoms, &n));
-    CHECK_INT(n, 3);
-    for (size_t a = 0; a < n; a++)
-        CHECK_INT(atoms[a].begin, a + 1);
-    CHECK_OK(update_atoms(&batch, (struct cn_span){2, 2}, 100, &arena, &atoms, &n));
-    CHECK_INT(n, 0);
+    CHECK_OK(make(&batch, &arena, 3, rows, 5));
+    CHECK_OK(update_atoms(&batch, (struct cn_span){1, 4}, 1, &arena, &atoms));
+    CHECK_INT(atoms.count, 3);
+    for (size_t a = 0; a < atoms.count; a++)
+        CHECK_INT(atoms.item[a].begin, a + 1);
+    CHECK_OK(update_atoms(&batch, (struct cn_span){2, 2}, 100, &arena, &atoms));
+    CHECK_INT(atoms.count, 0);
     cn_arena_free(&arena);
 }
 

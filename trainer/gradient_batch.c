@@ -44,24 +44,30 @@ struct reading {
 /* ---- one value ---------------------------------------------------------------------------------
  */
 
-static enum cn_status read_whole(const struct cn_json *sequence, size_t s, const char *key,
-                                 double maximum, double fallback, double *out)
+/* A sequence of the input and its place in the list. */
+struct row {
+    const struct cn_json *json;
+    size_t s;
+};
+
+static enum cn_status read_whole(const struct row *row, const char *key, double maximum,
+                                 double fallback, double *out)
 {
-    const struct cn_json *node = cn_json_get(sequence, key);
+    const struct cn_json *node = cn_json_get(row->json, key);
     *out = fallback;
     if (cn_json_kind(node) == CN_JSON_NULL) return CN_OK;
     *out = cn_json_number(node);
     if (cn_json_kind(node) != CN_JSON_NUMBER || *out < 0 || *out > maximum || *out != floor(*out))
-        return cn_fail(CN_ERR_DATA, "sequence %zu: \"%s\" must be a whole number from 0 to %.0f", s,
-                       key, maximum);
+        return cn_fail(CN_ERR_DATA, "sequence %zu: \"%s\" must be a whole number from 0 to %.0f",
+                       row->s, key, maximum);
     return CN_OK;
 }
 
 /* A word of a list, or its number. */
-static enum cn_status read_word(const struct cn_json *sequence, size_t s, const char *key,
+static enum cn_status read_word(const struct row *row, const char *key,
                                 const char *(*word)(unsigned), unsigned count, uint8_t *out)
 {
-    const struct cn_json *node = cn_json_get(sequence, key);
+    const struct cn_json *node = cn_json_get(row->json, key);
     double number;
     if (cn_json_kind(node) == CN_JSON_TEXT) {
         for (unsigned i = 0; i < count; i++)
@@ -69,22 +75,22 @@ static enum cn_status read_word(const struct cn_json *sequence, size_t s, const 
                 *out = (uint8_t)i;
                 return CN_OK;
             }
-        return cn_fail(CN_ERR_DATA, "sequence %zu: \"%s\" is \"%s\", not one of the known words", s,
-                       key, cn_json_text(node).data);
+        return cn_fail(CN_ERR_DATA, "sequence %zu: \"%s\" is \"%s\", not one of the known words",
+                       row->s, key, cn_json_text(node).data);
     }
-    CN_TRY(read_whole(sequence, s, key, count - 1, 0, &number));
+    CN_TRY(read_whole(row, key, count - 1, 0, &number));
     *out = (uint8_t)number;
     return CN_OK;
 }
 
-static enum cn_status read_real(const struct cn_json *sequence, size_t s, const char *key,
-                                double fallback, double *out)
+static enum cn_status read_real(const struct row *row, const char *key, double fallback,
+                                double *out)
 {
-    const struct cn_json *node = cn_json_get(sequence, key);
+    const struct cn_json *node = cn_json_get(row->json, key);
     *out = fallback;
     if (cn_json_kind(node) == CN_JSON_NULL) return CN_OK;
     if (cn_json_kind(node) != CN_JSON_NUMBER)
-        return cn_fail(CN_ERR_DATA, "sequence %zu: \"%s\" must be a number", s, key);
+        return cn_fail(CN_ERR_DATA, "sequence %zu: \"%s\" must be a number", row->s, key);
     *out = cn_json_number(node);
     return CN_OK;
 }
@@ -124,19 +130,20 @@ static enum cn_status read_role(struct cn_batch *batch, const struct cn_json *se
 
 static enum cn_status read_scalars(struct cn_batch *b, const struct cn_json *sequence, size_t s)
 {
+    const struct row row = {sequence, s};
     double group, prompt, sample, version, temperature;
     if (cn_json_kind(cn_json_get(sequence, "group")) == CN_JSON_NULL)
         return cn_fail(CN_ERR_DATA, "sequence %zu: \"group\" is missing", s);
-    CN_TRY(read_whole(sequence, s, "group", UINT32_MAX, 0, &group));
-    CN_TRY(read_whole(sequence, s, "prompt", 9007199254740992.0, group, &prompt));
-    CN_TRY(read_whole(sequence, s, "sample", UINT32_MAX, (double)s, &sample));
-    CN_TRY(read_whole(sequence, s, "version", UINT32_MAX, 0, &version));
-    CN_TRY(read_real(sequence, s, "temperature", 1, &temperature));
-    CN_TRY(read_word(sequence, s, "part", cn_part_name, CN_PART_COUNT, &b->part[s]));
-    CN_TRY(read_word(sequence, s, "drop", cn_drop_name, CN_DROP_COUNT, &b->drop[s]));
-    CN_TRY(read_word(sequence, s, "stop", cn_stop_name, CN_STOP_COUNT, &b->stop[s]));
-    CN_TRY(read_real(sequence, s, "reward", NAN, &b->reward[s]));
-    CN_TRY(read_real(sequence, s, "score", b->reward[s], &b->score[s]));
+    CN_TRY(read_whole(&row, "group", UINT32_MAX, 0, &group));
+    CN_TRY(read_whole(&row, "prompt", 9007199254740992.0, group, &prompt));
+    CN_TRY(read_whole(&row, "sample", UINT32_MAX, (double)s, &sample));
+    CN_TRY(read_whole(&row, "version", UINT32_MAX, 0, &version));
+    CN_TRY(read_real(&row, "temperature", 1, &temperature));
+    CN_TRY(read_word(&row, "part", cn_part_name, CN_PART_COUNT, &b->part[s]));
+    CN_TRY(read_word(&row, "drop", cn_drop_name, CN_DROP_COUNT, &b->drop[s]));
+    CN_TRY(read_word(&row, "stop", cn_stop_name, CN_STOP_COUNT, &b->stop[s]));
+    CN_TRY(read_real(&row, "reward", NAN, &b->reward[s]));
+    CN_TRY(read_real(&row, "score", b->reward[s], &b->score[s]));
     if (isnan(b->reward[s]) && b->drop[s] == CN_DROP_NONE) b->drop[s] = CN_DROP_UNSCORED;
     b->group[s] = (uint32_t)group;
     b->prompt[s] = (uint64_t)prompt;

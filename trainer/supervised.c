@@ -98,13 +98,12 @@ static enum cn_status pass(const struct supervised *s, const struct cn_batch *ba
                            struct cn_arena *arena, const struct cn_live_out *out,
                            const struct cn_token_grad *grad)
 {
-    struct cn_span *atoms;
-    size_t n;
+    struct update_atoms atoms;
     CN_TRY(update_atoms(batch, cn_batch_all(batch), (size_t)s->settings->update.atom_tokens, arena,
-                        &atoms, &n));
-    for (size_t a = 0; a < n; a++) {
+                        &atoms));
+    for (size_t a = 0; a < atoms.count; a++) {
         const struct cn_atom atom = {
-            .batch = batch, .span = atoms[a], .temperature = 1, .channels = CN_LIVE_BIT(logp)};
+            .batch = batch, .span = atoms.item[a], .temperature = 1, .channels = CN_LIVE_BIT(logp)};
         if (grad) {
             CN_TRY(cn_model_forward(s->model, &atom, out));
             CN_TRY(cn_model_backward(s->model, grad));

@@ -17,11 +17,11 @@ static size_t prompt_length(const struct cn_batch *batch, size_t s)
 }
 
 enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, size_t atom_tokens,
-                            struct cn_arena *arena, struct cn_span **atoms, size_t *n)
+                            struct cn_arena *arena, struct update_atoms *out)
 {
-    CN_TRY(CN_NEW(arena, span.end - span.begin, atoms));
-    *n = 0;
-    size_t used = 0;
+    struct cn_span *atoms;
+    CN_TRY(CN_NEW(arena, span.end - span.begin, &atoms));
+    size_t used = 0, n = 0;
     for (size_t s = span.begin; s < span.end;) {
         size_t end = s, tokens = 0;
         for (; end < span.end && batch->group[end] == batch->group[s]; end++) {
@@ -30,15 +30,16 @@ enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, s
             if (tokens + own > atom_tokens && end > s) break;
             tokens += own;
         }
-        if (*n && used + tokens <= atom_tokens) {
-            (*atoms)[*n - 1].end = end;
+        if (n && used + tokens <= atom_tokens) {
+            atoms[n - 1].end = end;
             used += tokens;
         } else {
-            (*atoms)[(*n)++] = (struct cn_span){s, end};
+            atoms[n++] = (struct cn_span){s, end};
             used = tokens;
         }
         s = end;
     }
+    *out = (struct update_atoms){atoms, n};
     return CN_OK;
 }
 
@@ -72,20 +73,27 @@ static struct cn_atom atom_of(const struct update *u, const struct cn_batch *bat
     return atom;
 }
 
-static enum cn_status score_pass(struct update *u, int copy, const struct cn_batch *batch,
-                                 struct cn_span span, struct cn_arena *arena,
-                                 const struct cn_live_out *out)
+/* A forward-only pass: of which weights, over what, into which arrays. */
+struct score {
+    int copy; /* frozen copy, or -1: the live weights */
+    struct cn_span span;
+    const struct cn_live_out *out;
+};
+
+static enum cn_status score_pass(struct update *u, const struct cn_batch *batch,
+                                 const struct score *score, struct cn_arena *arena)
 {
-    struct cn_span *atoms;
-    size_t n;
+    const struct cn_live_out *out = score->out;
+    struct update_atoms atoms;
     uint32_t channels = 0;
 #define X(name, text) channels |= out->name ? CN_LIVE_BIT(name) : 0u;
     CN_LIVE(X)
 #undef X
-    CN_TRY(update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, arena, &atoms, &n));
-    for (size_t a = 0; a < n; a++) {
-        const struct cn_atom atom = atom_of(u, batch, atoms[a], channels);
-        CN_TRY(cn_model_score(u->model, copy, &atom, out));
+    CN_TRY(
+        update_atoms(batch, score->span, (size_t)u->settings->update.atom_tokens, arena, &atoms));
+    for (size_t a = 0; a < atoms.count; a++) {
+        const struct cn_atom atom = atom_of(u, batch, atoms.item[a], channels);
+        CN_TRY(cn_model_score(u->model, score->copy, &atom, out));
     }
     return CN_OK;
 }
@@ -105,13 +113,15 @@ enum cn_status update_score(struct update *u, struct cn_batch *batch, struct cn_
     if (logp || entropy) {
         struct cn_live_out out = {.logp = logp ? batch->logp_old : NULL,
                                   .entropy = entropy ? batch->entropy_old : NULL};
-        CN_TRY(score_pass(u, -1, batch, all, arena, &out));
+        const struct score score = {-1, all, &out};
+        CN_TRY(score_pass(u, batch, &score, arena));
         batch->written |= (logp ? CN_NEEDS(logp_old) : 0) | (entropy ? CN_NEEDS(entropy_old) : 0);
     }
     if (needs & CN_NEEDS(logp_ref)) {
         CN_BUG_IF(u->reference < 0);
         struct cn_live_out out = {.logp = batch->logp_ref};
-        CN_TRY(score_pass(u, u->reference, batch, all, arena, &out));
+        const struct score score = {u->reference, all, &out};
+        CN_TRY(score_pass(u, batch, &score, arena));
         batch->written |= CN_NEEDS(logp_ref);
     }
     return CN_OK;
@@ -130,7 +140,8 @@ static enum cn_status whole_step(struct update *u, const struct cn_loss_call *ca
         return CN_OK;
     }
     CN_TRY(update_live(batch, u->recipe->needs_live, call->scratch, &out, view));
-    return score_pass(u, -1, batch, span, call->scratch, &out);
+    const struct score score = {-1, span, &out};
+    return score_pass(u, batch, &score, call->scratch);
 }
 
 /* Buffers of one optimizer step, over the whole batch. */
@@ -182,15 +193,14 @@ static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call
 static enum cn_status gradient(struct update *u, const struct cn_loss_call *call,
                                struct cn_batch *batch, struct cn_span span, struct buffers *b)
 {
-    struct cn_span *atoms;
-    size_t n;
-    CN_TRY(update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, call->scratch, &atoms,
-                        &n));
+    struct update_atoms atoms;
+    CN_TRY(
+        update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, call->scratch, &atoms));
     CN_TRY(cn_model_zero_gradients(u->model));
     b->grad.loss = 0;
-    for (size_t a = 0; a < n; a++)
-        CN_TRY(one_atom(u, call, batch, atoms[a], b));
-    return cn_metrics_set(call->metrics, "update/atoms", (double)n);
+    for (size_t a = 0; a < atoms.count; a++)
+        CN_TRY(one_atom(u, call, batch, atoms.item[a], b));
+    return cn_metrics_set(call->metrics, "update/atoms", (double)atoms.count);
 }
 
 struct cn_step_options update_step_options(const struct optimizer_settings *o, double lr)

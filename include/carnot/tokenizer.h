@@ -66,8 +66,8 @@ bool cn_tokenizer_is_special(const struct cn_tokenizer *tokenizer, int32_t id);
 enum cn_status cn_tokenizer_encode(struct cn_tokenizer *tokenizer, struct cn_text text,
                                    bool parse_special, struct cn_ids *out);
 
-/* Appends the exact bytes of `ids`; special tokens are written as their text.  skip_special: they are
- * left out, and so are ids beyond the vocabulary, which a model can sample if its embedding is
+/* Appends the exact bytes of `ids`; special tokens are written as their text.  skip_special: they
+ * are left out, and so are ids beyond the vocabulary, which a model can sample if its embedding is
  * padded.  Fails: CN_ERR_DATA for an id outside the vocabulary. */
 enum cn_status cn_tokenizer_decode(const struct cn_tokenizer *tokenizer, const int32_t *ids,
                                    size_t count, bool skip_special, struct cn_str *out);
