@@ -1,6 +1,6 @@
 /* The size at which a matrix product is really split: the gradient of a whole atom and the weights
- * after steps have the same bits on any number of threads and with or without checkpointing.  ctest
- * labels: torch */
+ * after steps have the same bits on any number of threads and with or without checkpointing. */
+/* ctest labels: torch */
 #include "check.h"
 
 #include "carnot/json.h"

@@ -1,5 +1,5 @@
-/* Folders that a model must refuse, naming what is wrong, and folders it must accept.  ctest
- * labels: torch */
+/* Folders that a model must refuse, naming what is wrong, and folders it must accept. */
+/* ctest labels: torch */
 #include "check.h"
 
 #include "carnot/json.h"
