@@ -17,6 +17,7 @@ bool groups_scored(const struct cn_batch *batch, size_t s)
     case CN_DROP_OVERLONG:
     case CN_DROP_NO_SPREAD:
     case CN_DROP_SURPLUS:
+    case CN_DROP_BASELINE:
         return isfinite(batch->reward[s]);
     default:
         return false;

@@ -4,7 +4,16 @@
 #include <math.h>
 #include <string.h>
 
-enum { PROMPT = 2, EQUAL_END = 10, CHANNELS = CN_CHANNEL_COUNT };
+enum { PROMPT = 2, CHANNELS = CN_CHANNEL_COUNT };
+
+static const struct {
+    uint32_t group;
+    enum cn_part part;
+} kinds[TRIAL_SEQUENCES] = {{0, CN_PART_MAIN},      {0, CN_PART_MAIN},      {0, CN_PART_MAIN},
+                            {0, CN_PART_MAIN},      {1, CN_PART_MAIN},      {1, CN_PART_MAIN},
+                            {1, CN_PART_MAIN},      {1, CN_PART_MAIN},      {2, CN_PART_MAIN},
+                            {2, CN_PART_MAIN},      {3, CN_PART_AUXILIARY}, {3, CN_PART_AUXILIARY},
+                            {3, CN_PART_AUXILIARY}, {0, CN_PART_BASELINE},  {1, CN_PART_BASELINE}};
 
 /* Log-ratios of new and old policy that occur: none within 1e-3 of a usual bound. */
 static const double moves[] = {0.07, -0.11, 0.33, -0.47, 1.21, 0.16, -0.05, 0.52, -1.13, 0.02};
@@ -37,7 +46,8 @@ static enum cn_status allocate(struct trial *t)
     return CN_OK;
 }
 
-static void fill_token(struct trial *trial, struct cn_rng *rng, size_t t, size_t turn)
+static void fill_token(struct trial *trial, struct cn_rng *rng, size_t t, size_t place,
+                       double scale)
 {
     struct cn_batch *b = &trial->batch;
     b->token[t] = (int32_t)cn_rng_below(rng, 50);
@@ -48,9 +58,9 @@ static void fill_token(struct trial *trial, struct cn_rng *rng, size_t t, size_t
     b->entropy_old[t] = 0.1 + 2 * cn_rng_uniform(rng);
     b->entropy_sampled[t] = b->entropy_old[t];
     b->value_old[t] = cn_rng_uniform(rng);
-    double move = moves[cn_rng_below(rng, sizeof moves / sizeof *moves)];
-    trial->channel[CN_CHANNEL_logp][t] =
-        b->logp_old[t] + move + 1e-3 * (double)turn / 64 + 2e-4 * cn_rng_uniform(rng);
+    double move = moves[cn_rng_below(rng, sizeof moves / sizeof *moves)] +
+                  1e-3 * (double)place / 64 + 2e-4 * cn_rng_uniform(rng);
+    trial->channel[CN_CHANNEL_logp][t] = b->logp_old[t] + scale * move;
     trial->channel[CN_CHANNEL_entropy][t] = b->entropy_old[t] * (0.8 + 0.4 * cn_rng_uniform(rng));
     trial->channel[CN_CHANNEL_entropy_top][t] = 0.7 * trial->channel[CN_CHANNEL_entropy][t];
     trial->channel[CN_CHANNEL_value][t] = b->value_old[t] + 0.9 * (cn_rng_uniform(rng) - 0.5);
@@ -62,21 +72,23 @@ static void fill_sequence(struct trial *trial, size_t s, size_t made)
     struct cn_batch *b = &trial->batch;
     struct cn_rng rng;
     cn_rng_open(&rng, cn_rng_key(2026, 0, CN_RNG_TEST), made, 0, 0);
-    b->group[s] = made < 8 ? (uint32_t)(made / 4) : made < EQUAL_END ? 2 : 3;
-    b->part[s] = made < EQUAL_END ? CN_PART_MAIN : CN_PART_AUXILIARY;
+    b->group[s] = kinds[made].group;
+    b->part[s] = (uint8_t)kinds[made].part;
     b->prompt[s] = b->group[s];
     b->sample[s] = (uint32_t)(made % 4);
     b->temperature[s] = 1;
     b->stop[s] = made == 5 ? CN_STOP_LENGTH : CN_STOP_EOS;
     b->score[s] = b->group[s] == 2 ? 1 : (double)((made * 7 + 2) % 4) / 3;
-    trial->reward[s] = b->score[s] + 0.1 * (double)(made % 3);
-    trial->drop[s] = made == 6 ? CN_DROP_STALE : CN_DROP_NONE;
+    trial->reward[s] = b->score[s] + (b->group[s] == 2 ? 0 : 0.1 * (double)(made % 3));
+    trial->drop[s] = made == 6                              ? CN_DROP_STALE
+                     : kinds[made].part == CN_PART_BASELINE ? CN_DROP_BASELINE
+                                                            : CN_DROP_NONE;
     for (size_t t = b->seq_start[s]; t < b->seq_start[s + 1]; t++) {
         size_t place = t - b->seq_start[s];
         b->role[t] = place < PROMPT                ? CN_ROLE_PROMPT
                      : is_environment(made, place) ? CN_ROLE_ENVIRONMENT
                                                    : CN_ROLE_POLICY;
-        fill_token(trial, &rng, t, place);
+        fill_token(trial, &rng, t, place, made % 4 == 3 ? 2e-4 : 1);
     }
 }
 

@@ -56,7 +56,7 @@ extern "C" {
 #define CN_ROLES(X) X(PROMPT, "prompt") X(POLICY, "policy") X(ENVIRONMENT, "environment")
 #define CN_PARTS(X) X(MAIN, "main") X(AUXILIARY, "auxiliary") X(REPLAY, "replay") X(BASELINE, "baseline") X(VIEW, "view")
 #define CN_STOPS(X) X(NONE, "none") X(EOS, "eos") X(STRING, "stop") X(LENGTH, "length") X(TRUNCATED, "truncated") X(ERROR, "error")
-#define CN_DROPS(X) X(NONE, "none") X(OVERLONG, "overlong") X(UNSCORED, "unscored") X(NO_SPREAD, "no_spread") X(SURPLUS, "surplus") X(STALE, "stale") X(NOT_FINITE, "not_finite")
+#define CN_DROPS(X) X(NONE, "none") X(OVERLONG, "overlong") X(UNSCORED, "unscored") X(NO_SPREAD, "no_spread") X(SURPLUS, "surplus") X(STALE, "stale") X(NOT_FINITE, "not_finite") X(BASELINE, "baseline")
 #define CN_VERDICTS(X)                                                                                             \
     X(UNSCORED, "unscored") X(CORRECT, "correct") X(WRONG, "wrong") X(NO_ANSWER, "no_answer")                      \
     X(UNPARSABLE, "unparsable") X(BAD_GOLD, "bad_gold") X(TOO_LARGE, "too_large") X(BUDGET, "budget")              \
