@@ -58,14 +58,6 @@ static const struct cn_algorithm rows[] = {
      .advantage = "group_mean",
      .kl = "k2",
      .defaults = DEFAULTS({"advantage.whiten", "\"unbiased\""})},
-    {.name = "vapo",
-     .summary =
-         "PPO with a critic: length-dependent lambda, Clip-Higher, imitation of right answers",
-     .reference = "Yue et al. 2025, VAPO, arXiv 2504.05118",
-     .advantage = "gae",
-     .critic = "clipped",
-     .defaults = DEFAULTS({"advantage.lambda_alpha", "0.05"}, {"advantage.critic_lambda", "1"},
-                          {"advantage.imitation", "0.1"}, {"surrogate.clip_high", "0.28"})},
     {.name = "remax",
      .summary = "REINFORCE with the reward of a greedy sample as baseline",
      .reference = "Li et al. 2023, arXiv 2310.10505",
@@ -155,7 +147,7 @@ enum { ROWS = sizeof rows / sizeof *rows };
 #define AT(i) &rows[i]
 const struct cn_algorithm *const cn_algorithms[ROWS + 1] = {
     AT(0),  AT(1),  AT(2),  AT(3),  AT(4),  AT(5),  AT(6),  AT(7),  AT(8),  AT(9),  AT(10), AT(11),
-    AT(12), AT(13), AT(14), AT(15), AT(16), AT(17), AT(18), AT(19), AT(20), AT(21), AT(22), AT(23)};
+    AT(12), AT(13), AT(14), AT(15), AT(16), AT(17), AT(18), AT(19), AT(20), AT(21), AT(22)};
 
 const struct cn_algorithm *cn_algorithm_find(const char *name)
 {

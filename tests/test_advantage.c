@@ -170,12 +170,16 @@ TEST(confidence_scales_by_the_mean_entropies)
     fixture_close(&f);
 }
 
+#define VAPO(imitation)                                                                            \
+    "{\"advantage\": {\"type\": \"gae\", \"lambda_alpha\": 0.05, \"critic_lambda\": 1, "           \
+    "\"imitation\": " imitation "}, \"critic\": \"clipped\"}"
+
 TEST(vapo_imitates_the_right_answers)
 {
     OPEN(plain);
     OPEN(f);
-    CHECK_OK(fixture_run(&plain, "{\"type\": \"vapo\", \"advantage\": {\"imitation\": 0}}", NULL));
-    CHECK_OK(fixture_run(&f, "\"vapo\"", NULL));
+    CHECK_OK(fixture_run(&plain, VAPO("0"), NULL));
+    CHECK_OK(fixture_run(&f, VAPO("0.1"), NULL));
     CHECK_NEAR(f.grad.loss - plain.grad.loss, 0.0522500000, 1e-12);
     for (size_t t = 0; t < FIXTURE_B0_TOKENS; t++) {
         bool imitated = t < 3 || (t >= 9 && t < 14);
