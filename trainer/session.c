@@ -43,6 +43,12 @@ static enum cn_status check_sampling(const struct session *s)
                        "same prompt and needs at least %zu",
                        (long long)s->settings.train.samples, s->recipe.row->name,
                        s->recipe.group_minimum);
+    if (s->recipe.needs_live & CN_LIVE_BIT(value) || s->recipe.needs & CN_NEEDS(value_old))
+        return cn_fail(
+            CN_ERR_CONFIG,
+            "algorithm.critic=%s: no model gives values yet, so a critic works in carnot "
+            "gradient only; use algorithm.critic=none and algorithm.advantage=rtg",
+            s->recipe.axis[CN_AXIS_critic].plugin->name);
     return CN_OK;
 }
 
