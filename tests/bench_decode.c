@@ -1,7 +1,7 @@
 /* Speed of the C decode engine over random weights, as shares of this machine's roofs measured in
  * the same run:
  *
- *     bench_decode [135m|1m] [threads] [steps] [isa] [cpu]
+ *     bench_decode [135m|1m] [threads] [steps] [isa] [cpu] [batch]
  *
  * Bandwidth roof: bytes of weights read per second, against a plain read of 1 GB by the same
  * threads.  Arithmetic roof: 2 x matrix weights x tokens per second, against a loop of
@@ -290,8 +290,10 @@ int main(int argc, char **argv)
     enum cn_status status = random_weights(b.shape, &weights);
     printf("%s: %zu parameters in products\n", small ? "1m" : "135m", weights.products);
     static const size_t batches[] = {1, 4, 8, 16, 32, 64};
+    size_t only = argc > 6 ? (size_t)atoi(argv[6]) : 0;
     for (int d = 0; d < 2; d++)
         for (int i = 0; i < 6 && status == CN_OK; i++) {
+            if (only && batches[i] != only) continue;
             b.dtype = d ? CN_DTYPE_BF16 : CN_DTYPE_F32;
             b.batch = batches[i];
             status = bench_row(&b);

@@ -118,43 +118,111 @@ static const void *normalise(const struct worker *w, const float *weight, size_t
     return pack.out;
 }
 
-/* This thread's outputs of a product. */
-static void multiply(const struct worker *w, const struct kernel_product *product)
+/* The products of a layer in order; HEAD follows the last layer. */
+enum step { STEP_QKV, STEP_O, STEP_GATE, STEP_UP, STEP_DOWN, STEP_HEAD };
+
+/* One matrix as a part of a product. */
+static struct kernel_part part_of(const struct worker *w, int layer, enum tensor_role role,
+                                  enum tensor_role bias, size_t n)
 {
-    const struct machine *m = w->m;
-    size_t blocks = 0, begin, end;
-    for (size_t i = 0; i < product->n_parts; i++)
-        blocks += kernel_blocks(product->parts[i].n);
-    pool_split(blocks, w->thread, w->threads, &begin, &end);
-    if (m->bf16)
-        m->kernels->product_bf16(product, begin, end);
-    else
-        m->kernels->product(product, begin, end);
+    const struct weights *from = &w->m->weights;
+    const float *add = bias == TENSOR_ROLE_COUNT ? NULL : weights_get(from, layer, bias);
+    return (struct kernel_part){
+        .weights = weights_get(from, layer, role), .bias = add, .n = n, .stride = n};
 }
 
-static void project_qkv(const struct worker *w, int layer, const void *input)
+/* Fills parts (3) with the matrices of a step and where their results go; returns the product
+ * without its input. */
+static struct kernel_product plan(const struct worker *w, enum step step, int layer,
+                                  struct kernel_part *parts)
 {
     const struct machine *m = w->m;
     const struct model_shape *s = m->shape;
-    const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim, stride = q + 2 * kv;
-    const struct weights *from = &m->weights;
-    struct kernel_part parts[3] = {
-        {weights_get(from, layer, TENSOR_Q), weights_get(from, layer, TENSOR_Q_BIAS), q, m->qkv,
-         stride, false},
-        {weights_get(from, layer, TENSOR_K), weights_get(from, layer, TENSOR_K_BIAS), kv,
-         m->qkv + q, stride, false},
-        {weights_get(from, layer, TENSOR_V), weights_get(from, layer, TENSOR_V_BIAS), kv,
-         m->qkv + q + kv, stride, false}};
-    multiply(w, &(struct kernel_product){input, w->pass->n, s->hidden, parts, 3});
+    const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    struct kernel_product product = {
+        .rows = w->pass->n, .k = s->hidden, .parts = parts, .n_parts = 1};
+    switch (step) {
+    case STEP_QKV:
+        parts[0] = part_of(w, layer, TENSOR_Q, TENSOR_Q_BIAS, q);
+        parts[1] = part_of(w, layer, TENSOR_K, TENSOR_K_BIAS, kv);
+        parts[2] = part_of(w, layer, TENSOR_V, TENSOR_V_BIAS, kv);
+        parts[0].out = m->qkv;
+        parts[1].out = m->qkv + q;
+        parts[2].out = m->qkv + q + kv;
+        parts[0].stride = parts[1].stride = parts[2].stride = q + 2 * kv;
+        product.n_parts = 3;
+        break;
+    case STEP_GATE:
+        parts[0] = part_of(w, layer, TENSOR_GATE, TENSOR_ROLE_COUNT, s->intermediate);
+        parts[0].out = m->gate;
+        break;
+    case STEP_UP:
+        parts[0] = part_of(w, layer, TENSOR_UP, TENSOR_ROLE_COUNT, s->intermediate);
+        parts[0].out = m->up;
+        break;
+    case STEP_O:
+    case STEP_DOWN:
+        parts[0] = step == STEP_O ? part_of(w, layer, TENSOR_O, TENSOR_O_BIAS, s->hidden)
+                                  : part_of(w, layer, TENSOR_DOWN, TENSOR_ROLE_COUNT, s->hidden);
+        parts[0].out = m->x;
+        parts[0].add = true; /* to the residual stream */
+        product.k = step == STEP_O ? q : s->intermediate;
+        break;
+    case STEP_HEAD:
+        parts[0] = (struct kernel_part){.weights = weights_head(&m->weights),
+                                        .n = s->vocab,
+                                        .out = m->logits,
+                                        .stride = s->vocab};
+    }
+    return product;
 }
 
-/* One matrix whose result is added to the residual stream. */
-static void project_back(const struct worker *w, const void *weights, const float *bias,
-                         const void *input, size_t k)
+/* This thread's column blocks of a product. */
+static void share_of(const struct worker *w, const struct kernel_product *product, size_t *begin,
+                     size_t *end)
+{
+    size_t blocks = 0;
+    for (size_t i = 0; i < product->n_parts; i++)
+        blocks += kernel_blocks(product->parts[i].n);
+    pool_split(blocks, w->thread, w->threads, begin, end);
+}
+
+/* Where this thread's weights of a step begin. */
+static const void *first_weights(const struct worker *w, enum step step, int layer)
+{
+    struct kernel_part parts[3];
+    struct kernel_product product = plan(w, step, layer, parts);
+    size_t begin, end, i = 0;
+    share_of(w, &product, &begin, &end);
+    for (; i + 1 < product.n_parts && begin >= kernel_blocks(parts[i].n); i++)
+        begin -= kernel_blocks(parts[i].n);
+    size_t row =
+        w->m->bf16 ? kernel_round_up(product.k, 2) * sizeof(uint16_t) : product.k * sizeof(float);
+    return (const char *)parts[i].weights + begin * KERNEL_COLUMNS * row;
+}
+
+/* This thread's outputs of a step; meanwhile its weights of the next step are asked for, so that
+ * memory is not idle while threads meet. */
+static void multiply(const struct worker *w, enum step step, int layer, const void *input,
+                     size_t rows)
 {
     const struct machine *m = w->m;
-    struct kernel_part part = {weights, bias, m->shape->hidden, m->x, m->shape->hidden, true};
-    multiply(w, &(struct kernel_product){input, w->pass->n, k, &part, 1});
+    struct kernel_part parts[3];
+    struct kernel_product product = plan(w, step, layer, parts);
+    size_t begin, end;
+    share_of(w, &product, &begin, &end);
+    product.input = input;
+    product.rows = rows;
+    if (step < STEP_DOWN)
+        product.then = first_weights(w, (enum step)(step + 1), layer);
+    else if (step == STEP_DOWN && layer + 1 < (int)m->shape->layers)
+        product.then = first_weights(w, STEP_QKV, layer + 1);
+    else if (step == STEP_DOWN)
+        product.then = first_weights(w, STEP_HEAD, -1);
+    if (m->bf16)
+        m->kernels->product_bf16(&product, begin, end);
+    else
+        m->kernels->product(&product, begin, end);
 }
 
 /* Bytes of one head's keys and values in a block, and where the head of a layer begins in it. */
@@ -270,11 +338,8 @@ static void project_gate(const struct worker *w, int layer, const void *input)
 {
     const struct machine *m = w->m;
     const size_t n = w->pass->n, width = m->shape->intermediate;
-    struct kernel_part parts[2] = {
-        {weights_get(&m->weights, layer, TENSOR_GATE), NULL, width, m->gate, width, false},
-        {weights_get(&m->weights, layer, TENSOR_UP), NULL, width, m->up, width, false}};
-    multiply(w, &(struct kernel_product){input, n, m->shape->hidden, &parts[0], 1});
-    multiply(w, &(struct kernel_product){input, n, m->shape->hidden, &parts[1], 1});
+    multiply(w, STEP_GATE, layer, input, n);
+    multiply(w, STEP_UP, layer, input, n);
     size_t begin, end;
     pool_split(kernel_blocks(width), w->thread, w->threads, &begin, &end);
     begin *= KERNEL_COLUMNS;
@@ -302,8 +367,7 @@ static void head(const struct worker *w)
     for (size_t first = 0; first < pass->n; first += HEAD_ROWS) {
         size_t n = pass->n - first < HEAD_ROWS ? pass->n - first : HEAD_ROWS;
         const void *input = normalise(w, weights_get(&m->weights, -1, TENSOR_FINAL_NORM), first, n);
-        struct kernel_part part = {weights_head(&m->weights), NULL, vocab, m->logits, vocab, false};
-        multiply(w, &(struct kernel_product){input, n, m->shape->hidden, &part, 1});
+        multiply(w, STEP_HEAD, -1, input, n);
         pool_barrier(m->pool);
         size_t begin, end;
         pool_split(n, w->thread, w->threads, &begin, &end);
@@ -320,7 +384,6 @@ static void forward_share(void *context, size_t thread)
     const struct pass *pass = w->pass;
     const struct machine *m = w->m;
     const struct weights *from = &m->weights;
-    const size_t q = m->shape->heads * m->shape->head_dim;
     size_t begin, end;
     pool_split(pass->n, thread, w->threads, &begin, &end);
     for (size_t r = begin; r < end; r++)
@@ -329,20 +392,18 @@ static void forward_share(void *context, size_t thread)
     const int layers = (int)m->shape->layers;
     for (int layer = 0; layer < layers; layer++) {
         bool wanted = layer + 1 < layers || pass->sink;
-        project_qkv(w, layer,
-                    normalise(w, weights_get(from, layer, TENSOR_INPUT_NORM), 0, pass->n));
+        const void *input = normalise(w, weights_get(from, layer, TENSOR_INPUT_NORM), 0, pass->n);
+        multiply(w, STEP_QKV, layer, input, pass->n);
         pool_barrier(m->pool);
         attend(w, layer, wanted);
         if (!wanted)
             return; /* the last layer's keys and values are stored: nobody reads the rest */
-        project_back(w, weights_get(from, layer, TENSOR_O), weights_get(from, layer, TENSOR_O_BIAS),
-                     m->packed, q);
+        multiply(w, STEP_O, layer, m->packed, pass->n);
         pool_barrier(m->pool);
         project_gate(w, layer,
                      normalise(w, weights_get(from, layer, TENSOR_POST_NORM), 0, pass->n));
         pool_barrier(m->pool);
-        project_back(w, weights_get(from, layer, TENSOR_DOWN), NULL, m->packed_gate,
-                     m->shape->intermediate);
+        multiply(w, STEP_DOWN, layer, m->packed_gate, pass->n);
         pool_barrier(m->pool);
     }
     head(w);

@@ -35,6 +35,7 @@ struct kernel_product {
     size_t rows, k;
     const struct kernel_part *parts;
     size_t n_parts;
+    const void *then; /* weights that this thread will want next: asked for in time; or NULL */
 };
 
 /* A rectangle of input of a product: columns [column, column_end) of rows [row, row_end). */

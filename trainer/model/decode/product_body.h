@@ -117,54 +117,45 @@ INLINE void few_store(const struct kernel_part *part, size_t r, size_t j, size_t
     }
 }
 
-/* Outputs [begin, end) of one part. */
-INLINE void few_rows(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
-                     size_t end, size_t rows)
+/* Outputs of one part that a thread computes, and the weights it will read after them. */
+struct share {
+    const struct kernel_part *part;
+    size_t begin, end;
+    const void *then; /* never NULL */
+};
+
+INLINE void few_rows(const struct kernel_product *p, const struct share *share, size_t rows)
 {
+    const struct kernel_part *part = share->part;
     const float *weights = part->weights;
-    for (size_t j = begin; j < end; j += LANES) {
+    const size_t end = share->end;
+    for (size_t j = share->begin; j < end; j += LANES) {
         size_t count = end - j < LANES ? end - j : LANES;
         const float *w[LANES];
         for (size_t i = 0; i < LANES; i++)
             w[i] = weights + (j + (i < count ? i : count - 1)) * p->k;
-        size_t next = j + 2 * LANES <= end ? j + LANES : j; /* never beyond the matrix */
+        const float *next = j + LANES < end ? weights + (j + LANES) * p->k : share->then;
         vf acc[FEW_ROWS];
-        few_tile(p, w, weights + next * p->k, rows, acc);
+        few_tile(p, w, next, rows, acc);
         for (size_t r = 0; r < rows; r++)
             few_store(part, r, j, count, acc[r]);
     }
 }
 
-static void few_part(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
-                     size_t end)
+static void few_part(const struct kernel_product *p, const struct share *share)
 {
-    /* clang-format off: one line a case */
+    // clang-format off
     switch (p->rows) {
-    case 1:
-        few_rows(p, part, begin, end, 1);
-        break;
-    case 2:
-        few_rows(p, part, begin, end, 2);
-        break;
-    case 3:
-        few_rows(p, part, begin, end, 3);
-        break;
-    case 4:
-        few_rows(p, part, begin, end, 4);
-        break;
-    case 5:
-        few_rows(p, part, begin, end, FEW_ROWS > 4 ? 5 : 4);
-        break;
-    case 6:
-        few_rows(p, part, begin, end, FEW_ROWS > 4 ? 6 : 4);
-        break;
-    case 7:
-        few_rows(p, part, begin, end, FEW_ROWS > 4 ? 7 : 4);
-        break;
-    default:
-        few_rows(p, part, begin, end, FEW_ROWS);
+    case 1: few_rows(p, share, 1); break;
+    case 2: few_rows(p, share, 2); break;
+    case 3: few_rows(p, share, 3); break;
+    case 4: few_rows(p, share, 4); break;
+    case 5: few_rows(p, share, FEW_ROWS > 4 ? 5 : 4); break;
+    case 6: few_rows(p, share, FEW_ROWS > 4 ? 6 : 4); break;
+    case 7: few_rows(p, share, FEW_ROWS > 4 ? 7 : 4); break;
+    default: few_rows(p, share, FEW_ROWS);
     }
-    /* clang-format on */
+    // clang-format on
 }
 
 /* ---- many rows
@@ -213,11 +204,12 @@ INLINE void many_store(const struct kernel_part *part, size_t rows, size_t first
         }
 }
 
-INLINE void many_columns(const struct kernel_product *p, const struct kernel_part *part, size_t j,
-                         size_t end, size_t columns)
+INLINE void many_columns(const struct kernel_product *p, const struct share *share, size_t j,
+                         size_t columns)
 {
+    const struct kernel_part *part = share->part;
     const float *w = (const float *)part->weights + j * p->k;
-    const float *next = j + 2 * columns <= end ? w + columns * p->k : NULL;
+    const float *next = j + columns < share->end ? w + columns * p->k : share->then;
     vf acc[TILE_COLUMNS][2];
     for (size_t block = 0, width; block < p->rows; block += width) {
         width = block_width(p->rows - block);
@@ -232,22 +224,20 @@ INLINE void many_columns(const struct kernel_product *p, const struct kernel_par
     }
 }
 
-static void many_part(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
-                      size_t end)
+static void many_part(const struct kernel_product *p, const struct share *share)
 {
-    size_t j = begin;
-    for (; j + TILE_COLUMNS <= end; j += TILE_COLUMNS)
-        many_columns(p, part, j, end, TILE_COLUMNS);
-    for (; j + 4 <= end; j += 4)
-        many_columns(p, part, j, end, 4);
-    for (; j < end; j++)
-        many_columns(p, part, j, end, 1);
+    size_t j = share->begin;
+    for (; j + TILE_COLUMNS <= share->end; j += TILE_COLUMNS)
+        many_columns(p, share, j, TILE_COLUMNS);
+    for (; j + 4 <= share->end; j += 4)
+        many_columns(p, share, j, 4);
+    for (; j < share->end; j++)
+        many_columns(p, share, j, 1);
 }
 
 /* Walks the parts of a product over column blocks [begin, end). */
 INLINE void each_part(const struct kernel_product *p, size_t begin, size_t end,
-                      void (*run)(const struct kernel_product *, const struct kernel_part *, size_t,
-                                  size_t))
+                      void (*run)(const struct kernel_product *, const struct share *))
 {
     size_t first = 0;
     for (size_t i = 0; i < p->n_parts; i++) {
@@ -257,7 +247,10 @@ INLINE void each_part(const struct kernel_product *p, size_t begin, size_t end,
         size_t to = end - first < blocks ? end - first : blocks;
         if (end > first && from < to) {
             size_t last = to * KERNEL_COLUMNS;
-            run(p, part, from * KERNEL_COLUMNS, last < part->n ? last : part->n);
+            bool goes_on = i + 1 < p->n_parts && end - first > blocks;
+            const void *then = goes_on ? p->parts[i + 1].weights : p->then;
+            run(p, &(struct share){part, from * KERNEL_COLUMNS, last < part->n ? last : part->n,
+                                   then ? then : part->weights});
         }
         first += blocks;
     }

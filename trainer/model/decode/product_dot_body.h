@@ -31,7 +31,7 @@ INLINE __m512bh dot_pair(uint32_t word)
 /* `rows` x `blocks` (constants after inlining): 16 outputs a block.  ahead: how many bytes further
  * to prefetch. */
 INLINE void dot_tile(const struct kernel_product *p, const uint16_t *w, size_t row, size_t rows,
-                     size_t blocks, size_t ahead, vf acc[DOT_ROWS][DOT_BLOCKS])
+                     size_t blocks, ptrdiff_t ahead, vf acc[DOT_ROWS][DOT_BLOCKS])
 {
     const size_t words = kernel_round_up(p->k, 2) / 2, block_size = words * KERNEL_COLUMNS * 2;
     const uint32_t *x = (const uint32_t *)p->input + row * words;
@@ -64,14 +64,16 @@ INLINE void dot_store(const struct kernel_part *part, size_t row, size_t rows, s
         }
 }
 
-INLINE void dot_rows(const struct kernel_product *p, const struct kernel_part *part, size_t j,
-                     size_t end, size_t blocks)
+INLINE void dot_rows(const struct kernel_product *p, const struct share *share, size_t j,
+                     size_t blocks)
 {
-    const size_t depth = kernel_round_up(p->k, 2);
+    const struct kernel_part *part = share->part;
+    const size_t depth = kernel_round_up(p->k, 2), end = share->end;
+    const size_t width = blocks * KERNEL_COLUMNS;
     const uint16_t *w = (const uint16_t *)part->weights + j * depth;
-    /* Weights come from memory with the first rows only; the next block's are asked for meanwhile.
-     */
-    size_t ahead = j + 2 * blocks * KERNEL_COLUMNS <= end ? blocks * KERNEL_COLUMNS * depth * 2 : 0;
+    /* Weights come from memory with the first rows only; the next ones are asked for meanwhile. */
+    const char *next = j + width < end ? (const char *)(w + width * depth) : share->then;
+    ptrdiff_t ahead = next - (const char *)w;
     vf acc[DOT_ROWS][DOT_BLOCKS];
     size_t row = 0;
     for (; row + DOT_ROWS <= p->rows; row += DOT_ROWS) {
@@ -92,14 +94,13 @@ INLINE void dot_rows(const struct kernel_product *p, const struct kernel_part *p
     }
 }
 
-static void dot_part(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
-                     size_t end)
+static void dot_part(const struct kernel_product *p, const struct share *share)
 {
-    size_t j = begin;
-    for (; j + DOT_BLOCKS * KERNEL_COLUMNS <= end; j += DOT_BLOCKS * KERNEL_COLUMNS)
-        dot_rows(p, part, j, end, DOT_BLOCKS);
-    for (; j < end; j += KERNEL_COLUMNS)
-        dot_rows(p, part, j, end, 1);
+    size_t j = share->begin;
+    for (; j + DOT_BLOCKS * KERNEL_COLUMNS <= share->end; j += DOT_BLOCKS * KERNEL_COLUMNS)
+        dot_rows(p, share, j, DOT_BLOCKS);
+    for (; j < share->end; j += KERNEL_COLUMNS)
+        dot_rows(p, share, j, 1);
 }
 
 static void product_bf16(const struct kernel_product *p, size_t begin, size_t end)

@@ -38,10 +38,11 @@ INLINE void bf16_tile(const struct kernel_product *p, const uint16_t *w, size_t 
         }
 }
 
-static void bf16_part(const struct kernel_product *p, const struct kernel_part *part, size_t begin,
-                      size_t end)
+static void bf16_part(const struct kernel_product *p, const struct share *share)
 {
-    for (size_t j = begin; j < end; j += KERNEL_COLUMNS) {
+    const struct kernel_part *part = share->part;
+    const size_t end = share->end;
+    for (size_t j = share->begin; j < end; j += KERNEL_COLUMNS) {
         const uint16_t *w = (const uint16_t *)part->weights + j * kernel_round_up(p->k, 2);
         for (size_t row = 0; row < p->rows;) {
             vf acc[BF16_ROWS][BLOCK_VECTORS];
