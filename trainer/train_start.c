@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "dry_run.h"
+#include "history.h"
 #include "supervised.h"
 
 #include "carnot/log.h"
@@ -33,6 +34,22 @@ static enum cn_status find_start(struct train *t, const char **folder)
         return checkpoint_find(run_path(t->run), &t->session.arena, &found, folder);
     *folder = resume;
     return CN_OK;
+}
+
+/* A checkpoint goes on only under the configuration that made it, but for what is safe to change.
+ */
+static enum cn_status check_configuration(struct train *t, const char *folder)
+{
+    struct cn_json *before;
+    CN_TRY(history_file(folder, "config.resolved.json", &before));
+    if (!before)
+        return cn_fail(CN_ERR_DATA,
+                       "%s/config.resolved.json is missing or damaged: the configuration cannot be "
+                       "compared; run.resume=%s goes on without that",
+                       folder, folder);
+    enum cn_status status = config_check_resume(t->session.config, before, run_path(t->run));
+    cn_json_close(before);
+    return status;
 }
 
 static enum cn_status resume(struct train *t, const char *folder)
@@ -153,6 +170,8 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
     connect(t);
     CN_TRY(session_dtype(&t->session, &t->checkpoint.dtype));
     CN_TRY(find_start(t, &folder));
+    if (folder && strcmp(t->session.settings.run.resume, "auto") == 0)
+        CN_TRY(check_configuration(t, folder));
     if (folder)
         CN_TRY(resume(t, folder));
     else
