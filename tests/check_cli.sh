@@ -1,0 +1,366 @@
+#!/usr/bin/env bash
+# The real program from outside: messages, exit codes, rows, run folders, signals.
+# check_cli.sh SOURCE BIN [PART OF A NAME]
+# ctest labels: serial
+set -uo pipefail
+self=$(realpath "${BASH_SOURCE[0]}") carnot=$(realpath "$2")/carnot only=${3:-}
+[ -x "$carnot" ] || { echo 'SKIPPED: this build has no program'; exit 77; }
+tmp=$(mktemp -d) || exit 1
+trap 'rm -rf "$tmp"' EXIT
+cd "$tmp" || exit 1
+passed=0 failed=0 skipped=0 bad='' skip=''
+
+complain() {
+    bad=yes
+    printf '  FAILED %s\n' "$*"
+}
+
+# gives CODE TEXT COMMAND...: the command ends with CODE and says TEXT.  Standard input is the file
+# `in` if there is one; the streams lie in `out` and `err` afterwards.
+gives() {
+    local code=$1 text=$2 status
+    shift 2
+    [ -e in ] || : >in
+    timeout 120 "$@" <in >out 2>err
+    status=$?
+    rm -f in
+    [ $status -eq "$code" ] || complain "$*: exit code $status, expected $code: $(tail -n 3 err)"
+    says "$text"
+}
+
+says() {
+    grep -qF -- "$1" out err || complain "expected \"$1\", found: $(tail -n 3 err)"
+}
+
+# row NUMBER TEXT: line NUMBER of standard output contains TEXT.
+row() {
+    sed -n "$1p" out | grep -qF -- "$2" || complain "row $1: expected $2, found: $(sed -n "$1p" out)"
+}
+
+prints_nothing() {
+    [ ! -s out ] || complain "standard output is for rows alone, but has: $(head -c 200 out)"
+}
+
+status_is() {
+    local part
+    for part in "\"state\": \"$2\"" "\"exit_code\": $3"; do
+        grep -qF "$part" "$1/STATUS.json" || complain "$1/STATUS.json lacks $part: $(cat "$1/STATUS.json")"
+    done
+}
+
+# A policy that trains in a blink; every test makes its own run folder from it.
+cat >tiny.json <<'JSON'
+// comments are allowed
+{
+  "run": {"name": "tiny", "dir": "runs/{name}", "seed": 1},
+  "model": {
+    "init": {
+      "architectures": ["LlamaForCausalLM"], "model_type": "llama", "vocab_size": 264, "hidden_size": 16,
+      "intermediate_size": 32, "num_hidden_layers": 1, "num_attention_heads": 2, "num_key_value_heads": 1,
+      "max_position_embeddings": 64, "tie_word_embeddings": true, "rms_norm_eps": 1e-5
+    }
+  },
+  "env": {"type": "sort", "digits": 3},
+  "rewards": ["exact_answer"],
+  "data": {"max_prompt_tokens": 16, "eval": [{"name": "held_out", "tasks": 8}]},
+  "train": {"steps": 3, "prompts": 2, "samples": 4},
+  "rollout": {"max_tokens": 6, "slots": 8},
+  "algorithm": "grpo",
+  "optimizer": {"lr": 1e-3},
+  "eval": {"every": 0},
+  "checkpoint": {"every": 1},
+  "parallel": {"threads": 1}
+}
+JSON
+train() {
+    local code=$1 text=$2 name=$3
+    shift 3
+    gives "$code" "$text" "$carnot" train tiny.json "run.name=$name" "$@"
+}
+
+needs_a_transformer() {
+    [ -e "$(dirname "$carnot")/libcarnot_torch.so" ] || skip='this build has no libtorch (CN_WITH_TORCH=OFF)'
+    [ -z "$skip" ]
+}
+
+# model NAME: a Hugging Face folder of its own, made by one training run.
+model() {
+    if [ ! -d runs/model/checkpoints ]; then
+        train 0 'run folder' model train.steps=1
+    fi
+    rm -rf "$1"
+    cp -r runs/model/checkpoints/step_000001 "$1" || complain 'training left no checkpoint'
+}
+
+# wait_for PID FILE TEXT: until the process has written TEXT; for at most a minute, while it lives.
+wait_for() {
+    local tries=600
+    until grep -qF -- "$3" "$2" 2>/dev/null; do
+        tries=$((tries - 1))
+        if [ $tries -eq 0 ] || ! kill -0 "$1" 2>/dev/null; then
+            complain "\"$3\" never came: $(tail -n 3 "$2")"
+            return
+        fi
+        sleep 0.1
+    done
+}
+
+# stops SIGNAL: the step is finished, everything is saved, and the same command goes on.
+stops() {
+    local name=stop-$1 pid status step
+    "$carnot" train tiny.json run.name="$name" train.steps=100000 2>stop.err &
+    pid=$!
+    wait_for $pid stop.err 'step    1/'
+    kill -"$1" $pid 2>/dev/null
+    wait $pid
+    status=$?
+    [ $status = 75 ] || complain "exit code $status, expected 75: $(tail -n 2 stop.err)"
+    status_is "runs/$name" stopped 75
+    step=$(sed -n 's/.*"step": \([0-9]*\).*/\1/p' "runs/$name/STATUS.json")
+    train 0 "going on after step $step" "$name" train.steps=$((step + 1))
+    status_is "runs/$name" 'done' 0
+}
+
+# ==== tests: every function below this line =====================================================
+
+# ---- the command line -----------------------------------------------------------------------------
+help_lists_every_command_and_each_has_its_own() {
+    local command
+    gives 0 'exit codes:' "$carnot" --help
+    sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' out >commands
+    for command in train sft eval sample score tokenize grade gradient show convert config doctor selftest; do
+        grep -qx "$command" commands || complain "--help lacks $command"
+    done
+    while read -r command; do
+        gives 0 "usage: carnot $command" "$carnot" "$command" --help
+    done <commands
+}
+
+no_command_is_an_error_that_shows_the_help() {
+    gives 2 'usage: carnot COMMAND' "$carnot"
+    prints_nothing
+}
+
+an_unknown_command_is_named() {
+    gives 2 '"trian"' "$carnot" trian
+    prints_nothing
+}
+
+# ---- configuration ---------------------------------------------------------------------------------
+an_unknown_key_names_its_place_and_the_nearest_known_one() {
+    train 2 'optimizer.lrr' key optimizer.lrr=1
+    says 'optimizer.lr'
+    prints_nothing
+    [ ! -e runs/key ] || complain 'a run folder was made for a configuration that is wrong'
+    echo '{"algorithm": {"surrogate": {"clip_lo": 0.1}}}' >wrong.json
+    gives 2 'wrong.json' "$carnot" train tiny.json wrong.json
+    says 'algorithm.surrogate.clip_lo'
+    says 'clip_low'
+}
+
+a_value_out_of_range_names_the_range() {
+    train 2 'train.samples' range train.samples=0
+    says '1'
+    train 2 'optimizer.lr' range optimizer.lr=fast
+}
+
+an_unknown_algorithm_is_named() {
+    train 2 'grpoo' row algorithm=grpoo
+}
+
+a_missing_configuration_is_named() {
+    gives 2 'absent.json' "$carnot" train absent.json
+}
+
+broken_json_names_file_and_line() {
+    printf '{\n  "run": {"name": "x"},\n  "train": {"steps": }\n}\n' >broken.json
+    gives 2 'broken.json:3' "$carnot" train broken.json
+}
+
+a_dry_run_prints_the_batch_and_touches_nothing() {
+    train 0 '8' dry --dry-run
+    [ ! -e runs/dry ] || complain 'a dry run made a run folder'
+}
+
+explain_names_range_and_default() {
+    gives 0 'clip_low' "$carnot" config explain algorithm.surrogate.clip_low
+    says '0.2'
+    gives 2 'clip_lowe' "$carnot" config explain algorithm.surrogate.clip_lowe
+}
+
+# ---- models and rows ---------------------------------------------------------------------------------
+a_missing_model_folder_is_named() {
+    gives 3 'no/such/folder' "$carnot" sample no/such/folder
+    gives 3 'no/such/folder' "$carnot" tokenize no/such/folder
+    prints_nothing
+}
+
+a_half_written_model_file_is_named() {
+    needs_a_transformer || return
+    model half
+    truncate -s 1000 half/model.safetensors
+    gives 3 'half/model.safetensors' "$carnot" score half
+    : >half/model.safetensors
+    gives 3 'half/model.safetensors' "$carnot" score half
+    model half
+    rm half/model.safetensors
+    gives 3 'half' "$carnot" score half
+    model half
+    echo '{"architectures": ["LlamaForCausalLM"]' >half/config.json
+    gives 3 'half/config.json' "$carnot" score half
+}
+
+an_unknown_architecture_is_named() {
+    needs_a_transformer || return
+    model alien
+    sed -i 's/LlamaForCausalLM/AlienForCausalLM/; s/"llama"/"alien"/' alien/config.json
+    gives 3 'lien' "$carnot" score alien
+}
+
+a_bad_row_becomes_an_error_on_its_line_and_the_rest_goes_on() {
+    needs_a_transformer || return
+    model rows
+    printf '%s\n' '{"id": 1, "text": "312"}' '{"id": [2], "text": }' '{"id": 3}' '[]' \
+        '{"id": "last", "text": "21"}' >in
+    gives 3 '' "$carnot" tokenize rows
+    [ "$(wc -l <out)" = 5 ] || complain "5 rows in, $(wc -l <out) out"
+    row 1 '"ids"'
+    row 2 '"error"'
+    row 3 '"error"'
+    row 3 '"id": 3'
+    row 4 '"error"'
+    row 5 '"id": "last"'
+    row 5 '"ids"'
+}
+
+score_gives_one_number_per_token_and_null_for_the_first() {
+    needs_a_transformer || return
+    model scored
+    echo '{"id": 7, "ids": [49, 50, 51]}' >in
+    gives 0 '"logp": [null,' "$carnot" score scored
+    row 1 '"id": 7'
+    echo '{"ids": [49, 99999]}' >in
+    gives 3 '99999' "$carnot" score scored
+    row 1 '"error"'
+}
+
+samples_are_the_same_for_the_same_seed_and_differ_for_another() {
+    needs_a_transformer || return
+    model sampled
+    echo '{"ids": [51, 49, 50], "n": 2, "max_tokens": 5}' >in
+    gives 0 '"stop"' "$carnot" sample sampled --seed 1
+    [ "$(wc -l <out)" = 2 ] || complain "n=2 gave $(wc -l <out) rows"
+    cp out first
+    echo '{"ids": [51, 49, 50], "n": 2, "max_tokens": 5}' >in
+    gives 0 '' "$carnot" sample sampled --seed 1
+    cmp -s out first || complain 'the same seed gave other samples'
+    echo '{"ids": [51, 49, 50], "n": 2, "max_tokens": 5}' >in
+    gives 0 '' "$carnot" sample sampled --seed 2
+    ! cmp -s out first || complain 'another seed gave the same samples'
+}
+
+grade_tells_right_from_wrong_and_goes_on_after_a_bad_row() {
+    printf '%s\n' '{"id": 1, "response": "#### 4", "ground_truth": "4"}' 'nonsense' \
+        '{"id": 3, "response": "#### 5", "ground_truth": "4"}' >in
+    gives 3 '' "$carnot" grade --reward exact_answer
+    row 1 '"verdict": "correct"'
+    row 2 '"error"'
+    row 3 '"verdict": "wrong"'
+    gives 2 'exact_answr' "$carnot" grade --reward exact_answr
+}
+
+gradient_of_a_batch_made_by_hand_pushes_the_better_answer() {
+    echo '{"sequences": [
+        {"group": 0, "reward": 1, "role": [0, 1], "logp_old": [null, -1]},
+        {"group": 0, "reward": 0, "role": [0, 1], "logp_old": [null, -1]}]}' | tr -d '\n' >in
+    echo >>in
+    gives 0 '"d_logp"' "$carnot" gradient tiny.json
+    grep -qE '"d_logp": \[0(\.0)?, ?-0?\.[0-9]' out || complain "no pull towards the better answer: $(cat out)"
+    echo '{"sequences": [{"group": 0, "reward": 1, "role": [0, 1]}]}' >in
+    gives 3 'logp_old' "$carnot" gradient tiny.json
+}
+
+a_row_of_the_data_set_that_is_broken_names_file_and_line() {
+    needs_a_transformer || return
+    printf '%s\n' '{"prompt": "1+1", "answer": "2"}' '{"prompt": "1+' >rows.jsonl
+    train 3 'rows.jsonl, line 2' data env=questions 'data.train=[{"path": "rows.jsonl"}]' 'data.eval=[]'
+}
+
+# ---- runs ----------------------------------------------------------------------------------------------
+a_run_leaves_its_record_and_says_done() {
+    needs_a_transformer || return
+    local file
+    train 0 'step    3/3' whole
+    prints_nothing
+    status_is runs/whole 'done' 0
+    for file in config.resolved.json overrides.txt env.json metrics.jsonl checkpoints/step_000003/config.json \
+        logs/attempt_1/rank_0000.log; do
+        [ -s "runs/whole/$file" ] || complain "runs/whole lacks $file"
+    done
+    [ "$(grep -c '"step"' runs/whole/metrics.jsonl)" = 4 ] || complain 'metrics.jsonl must have steps 0 to 3'
+    gives 0 'reward' "$carnot" show runs/whole
+}
+
+a_run_folder_is_not_reused_silently() {
+    needs_a_transformer || return
+    train 0 '' again train.steps=1
+    train 2 'runs/again' again run.resume=never
+    train 0 'going on after step 1' again train.steps=2
+    train 2 'optimizer.lr' again train.steps=2 optimizer.lr=1e-2
+}
+
+a_run_folder_in_use_names_host_and_pid() {
+    needs_a_transformer || return
+    "$carnot" train tiny.json run.name=busy train.steps=100000 2>busy.err &
+    local pid=$!
+    wait_for $pid busy.err 'step    2/'
+    train 2 "pid $pid" busy train.steps=100000
+    says "host $(uname -n)"
+    kill -KILL $pid
+    wait $pid 2>/dev/null
+    train 0 'going on after step' busy train.steps=3
+}
+
+prune_ends_the_run_with_99() {
+    needs_a_transformer || return
+    "$carnot" train tiny.json run.name=pruned train.steps=100000 2>pruned.err &
+    local pid=$! status
+    wait_for $pid pruned.err 'step    1/'
+    touch runs/pruned/PRUNE
+    wait $pid
+    status=$?
+    [ $status = 99 ] || complain "exit code $status, expected 99: $(tail -n 2 pruned.err)"
+    status_is runs/pruned pruned 99
+}
+
+a_signal_stops_the_run_with_75_and_it_goes_on_later() {
+    needs_a_transformer || return
+    # A shell starts background jobs with SIGINT ignored, and the program must catch it all the same.
+    stops INT
+    stops TERM
+}
+
+an_alarm_ends_the_run_with_5() {
+    needs_a_transformer || return
+    train 5 'rollout.mismatch_stop' alarm rollout.mismatch_stop=0
+    status_is runs/alarm failed 5
+}
+
+# ==== run them =========================================================================================
+mapfile -t names < <(sed -n '/^# ==== tests/,/^# ==== run/s/^\([a-z0-9_]*\)() {$/\1/p' "$self")
+for name in "${names[@]}"; do
+    [[ $name = *"$only"* ]] || continue
+    bad='' skip=''
+    echo "$name"
+    "$name"
+    if [ -n "$bad" ]; then
+        failed=$((failed + 1))
+    elif [ -n "$skip" ]; then
+        skipped=$((skipped + 1))
+        echo "  SKIPPED: $skip"
+    else
+        passed=$((passed + 1))
+    fi
+done
+echo "$passed passed, $failed failed, $skipped skipped"
+[ $failed -eq 0 ] && [ $((passed + skipped)) -gt 0 ]
