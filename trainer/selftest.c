@@ -102,23 +102,28 @@ static enum cn_status over_ratios(struct tester *tester, check_function *check)
     return CN_OK;
 }
 
-/* Whether the setting changes what the combination does, or is refused. */
+/* What a setting did to a combination. */
+struct effect {
+    bool changed, refused;
+};
+
 static enum cn_status acts(struct tester *tester, struct spec *spec,
-                           const struct spec_setting *setting, uint64_t before, bool *changed,
-                           bool *refused)
+                           const struct spec_setting *setting, uint64_t before, struct effect *out)
 {
     uint64_t after;
+    bool refused;
     spec->setting[spec->n_settings++] = *setting;
-    enum cn_status status = spec_apply(spec, &tester->trial, refused);
-    if (status == CN_OK && !*refused) {
+    enum cn_status status = spec_apply(spec, &tester->trial, &refused);
+    if (status == CN_OK && !refused) {
         status = trial_signature(&tester->trial, &after);
-        *refused = status == CN_ERR_CONFIG;
-        *changed = status == CN_OK && after != before;
-        if (*refused) {
+        refused = status == CN_ERR_CONFIG;
+        out->changed = status == CN_OK && after != before;
+        if (refused) {
             cn_fail_clear();
             status = CN_OK;
         }
     }
+    out->refused = refused;
     spec->n_settings--;
     return status;
 }
@@ -144,10 +149,10 @@ static enum cn_status try_option(struct tester *tester, struct spec *spec,
     }
     CN_TRY(status);
     for (size_t i = 0; i < n && !*done; i++) {
-        bool changed = false;
-        CN_TRY(acts(tester, spec, &values[i], before, &changed, &refused));
-        n_refused += refused;
-        *done = changed;
+        struct effect effect = {false, false};
+        CN_TRY(acts(tester, spec, &values[i], before, &effect));
+        n_refused += effect.refused;
+        *done = effect.changed;
     }
     if (n > 0 && n_refused == n) *done = true;
     return CN_OK;
