@@ -175,7 +175,7 @@ void torch_head_backward(const torch_head_pass &p, const cn_token_grad &grad,
     const size_t vocab = (size_t)p.head.size(0), rows = p.plan.head_row.size(),
                  step = chunk_rows(vocab);
     torch_slab::mark mark = p.c.slab.now();
-    at::Tensor w = float_head(p), zeroed = d_hidden, total = d_head;
+    at::Tensor w = saved.kept.defined() ? at::Tensor() : float_head(p), zeroed = d_hidden;
     gather_gradient(p.plan, grad, saved);
     zeroed.zero_();
     for (size_t begin = 0; begin < rows; begin += step) {
@@ -190,8 +190,7 @@ void torch_head_backward(const torch_head_pass &p, const cn_token_grad &grad,
         kernel_head a = kernel_of(p, saved, k, logits);
         if (a.top != KERNEL_TOP_NONE) a.spare = p.c.slab.floats(vocab * (k.end - k.begin));
         gradient_rows(p, grad, a, k);
-        at::mm_out(d_x, logits, w);
-        at::addmm_out(total, total, logits.t(), x);
+        torch_linear_back(p.c, {d_x, d_head, nullptr}, logits, x, p.head);
         scatter(p, k, d_x, d_hidden);
         p.c.slab.release(inner);
     }

@@ -145,6 +145,7 @@ struct torch_kernels {
     double (*sum_squares)(const float *x, size_t n);
     void (*to_bf16)(const float *x, uint16_t *out, size_t n); /* to nearest even */
     void (*from_bf16)(const uint16_t *x, float *out, size_t n);
+    void (*add_bf16)(const uint16_t *x, float *out, size_t n); /* out += x */
 };
 
 /* Floats of scratch for segments of at most `length` rows that see at most `keys` keys. */

@@ -26,4 +26,5 @@ const struct torch_kernels torch_kernels_avx2 = {
     .sum_squares = sum_squares,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
+    .add_bf16 = add_bf16,
 };
