@@ -128,7 +128,10 @@ static uint64_t head_work(const struct model_shape *s, const struct plan_setting
     uint64_t bytes = 8 * chunk * s->hidden;
     if (!keeps_logits(s, rows)) bytes += chunk * row_bytes;
     if (p->top) bytes += chunk * row_bytes;
-    if (p->dtype == CN_DTYPE_BF16) bytes += row_bytes * s->hidden; /* the head as floats */
+    if (p->dtype == CN_DTYPE_BF16) {
+        bytes += row_bytes * s->hidden; /* the head as floats */
+        if (p->trainable) bytes += 2 * s->vocab * (s->hidden + chunk); /* its gradients in bf16 */
+    }
     return bytes;
 }
 
