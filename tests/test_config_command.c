@@ -3,6 +3,7 @@
 
 #include "carnot/str.h"
 
+#include <glob.h>
 #include <stdio.h>
 #include <sys/wait.h>
 
@@ -13,7 +14,7 @@ static int carnot(const char *arguments, bool both, struct cn_str *out)
     char command[1024], piece[4096];
     size_t n;
     cn_str_clear(out);
-    snprintf(command, sizeof command, "%s/carnot %s %s", CN_TEST_BIN, arguments,
+    snprintf(command, sizeof command, "{ %s/carnot %s; } %s", CN_TEST_BIN, arguments,
              both ? "2>&1" : "2>/dev/null");
     FILE *pipe = popen(command, "r");
     if (!pipe) return -1;
@@ -52,6 +53,25 @@ TEST(mistakes_end_with_exit_code_2_and_a_message_that_helps)
     expect("config show optimizer.lrr=1", 2, "nearest is \"optimizer.lr\"");
     expect("config show train.samples=0", 2, "train.samples = 0: expected a whole number from 1");
     expect("config show --dry-runn 1", 2, "\"dry-runn\" is not a key");
+}
+
+/* Every file of configs/ opens, and nothing in it is ignored. */
+TEST(the_configurations_that_we_ship_open_without_a_warning)
+{
+    glob_t files = {0};
+    CHECK_INT(glob(CN_TEST_SOURCE "/configs/*.json", 0, NULL, &files), 0);
+    glob(CN_TEST_SOURCE "/configs/*/*.json", GLOB_APPEND, NULL, &files);
+    CHECK(files.gl_pathc > 3);
+    for (size_t i = 0; i < files.gl_pathc; i++) {
+        char arguments[512];
+        struct cn_str out = {0};
+        snprintf(arguments, sizeof arguments, "config show '%s' 2>&1 >/dev/null",
+                 files.gl_pathv[i]);
+        CHECK_INT(carnot(arguments, true, &out), 0);
+        if (out.length) CHECK_FAILED("%s: %s", files.gl_pathv[i], out.data);
+        cn_str_free(&out);
+    }
+    globfree(&files);
 }
 
 int main(int argc, char **argv)
