@@ -129,7 +129,7 @@ static uint64_t head_work(const struct model_shape *s, const struct plan_setting
     if (!keeps_logits(s, rows)) bytes += chunk * row_bytes;
     if (p->top) bytes += chunk * row_bytes;
     if (p->dtype == CN_DTYPE_BF16) {
-        bytes += row_bytes * s->hidden; /* the head as floats */
+        bytes += row_bytes * s->hidden;                                /* the head as floats */
         if (p->trainable) bytes += 2 * s->vocab * (s->hidden + chunk); /* its gradients in bf16 */
     }
     return bytes;
