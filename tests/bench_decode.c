@@ -26,9 +26,7 @@ static double now_s(void)
     return (double)t.tv_sec + 1e-9 * (double)t.tv_nsec;
 }
 
-/* ---- roofs
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- roofs ----------------------------------------------------------------- */
 
 struct roof {
     size_t threads;
@@ -134,9 +132,7 @@ static struct roofs measure_roofs(size_t threads)
     return roofs;
 }
 
-/* ---- models
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- models ---------------------------------------------------------------- */
 
 static const struct model_shape shapes[] = {
     {.family = MODEL_LLAMA,
@@ -196,9 +192,7 @@ static enum cn_status random_weights(const struct model_shape *shape, struct wei
     return CN_OK;
 }
 
-/* ---- decode
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- decode ---------------------------------------------------------------- */
 
 struct decode_bench {
     const struct model_shape *shape;

@@ -28,33 +28,42 @@ struct cache_block {
     size_t tokens; /* that the query sees, 1 .. 32 */
 };
 
+/* Some queries of one row at one block; queries and bf16 are constants after inlining. */
+struct attend {
+    const struct kernel_attention *a;
+    const struct cache_block *block;
+    const float *q; /* (queries, head_dim) */
+    const struct query_state *state;
+    size_t queries;
+    bool bf16;
+};
+
 /* score (queries, 32) = scale q . key; -inf for tokens that are not seen. */
-INLINE void score_block(const struct kernel_attention *a, const struct cache_block *block,
-                        const float *q, size_t queries, bool bf16,
-                        float score[QUERIES][KERNEL_TOKENS])
+INLINE void score_block(const struct attend *t, float score[QUERIES][KERNEL_TOKENS])
 {
+    const size_t head_dim = t->a->head_dim;
     for (size_t chunk = 0; chunk < SCORE_CHUNKS; chunk++) {
         size_t token = chunk * SCORE_VECTORS * LANES;
         vf acc[QUERIES][SCORE_VECTORS];
-        for (size_t g = 0; g < queries; g++)
+        for (size_t g = 0; g < t->queries; g++)
             for (size_t v = 0; v < SCORE_VECTORS; v++)
                 acc[g][v] = vf_all(0);
-        for (size_t d = 0; d < a->head_dim; d++) {
+        for (size_t d = 0; d < head_dim; d++) {
             vf key[SCORE_VECTORS];
             for (size_t v = 0; v < SCORE_VECTORS; v++)
-                key[v] = cache_load(block->key, d * KERNEL_TOKENS + token + v * LANES, bf16);
-            for (size_t g = 0; g < queries; g++) {
-                vf x = vf_all(q[g * a->head_dim + d]);
+                key[v] = cache_load(t->block->key, d * KERNEL_TOKENS + token + v * LANES, t->bf16);
+            for (size_t g = 0; g < t->queries; g++) {
+                vf x = vf_all(t->q[g * head_dim + d]);
                 for (size_t v = 0; v < SCORE_VECTORS; v++)
                     acc[g][v] = vf_fma(x, key[v], acc[g][v]);
             }
         }
-        for (size_t g = 0; g < queries; g++)
+        for (size_t g = 0; g < t->queries; g++)
             for (size_t v = 0; v < SCORE_VECTORS; v++)
-                vf_store(score[g] + token + v * LANES, acc[g][v] * vf_all(a->scale));
+                vf_store(score[g] + token + v * LANES, acc[g][v] * vf_all(t->a->scale));
     }
-    for (size_t g = 0; g < queries; g++)
-        for (size_t j = block->tokens; j < KERNEL_TOKENS; j++)
+    for (size_t g = 0; g < t->queries; g++)
+        for (size_t j = t->block->tokens; j < KERNEL_TOKENS; j++)
             score[g][j] = -INFINITY;
 }
 
@@ -82,52 +91,50 @@ INLINE float soften(float score[KERNEL_TOKENS], size_t tokens, float *max, float
 
 /* value = factor value + sum over tokens of weight * cached value, columns [column, column +
  * vectors LANES). */
-INLINE void value_columns(const struct kernel_attention *a, const struct cache_block *block,
-                          float weight[QUERIES][KERNEL_TOKENS], const float factor[QUERIES],
-                          const struct query_state *state, size_t column, size_t queries,
-                          size_t vectors, bool bf16)
+INLINE void value_columns(const struct attend *t, float weight[QUERIES][KERNEL_TOKENS],
+                          const float factor[QUERIES], size_t column, size_t vectors)
 {
+    const size_t unit = t->a->head_unit;
+    float *sum = t->state->value + column;
     vf acc[QUERIES][VALUE_VECTORS];
-    for (size_t g = 0; g < queries; g++)
+    for (size_t g = 0; g < t->queries; g++)
         for (size_t v = 0; v < vectors; v++)
-            acc[g][v] =
-                vf_load(state->value + g * a->head_unit + column + v * LANES) * vf_all(factor[g]);
-    for (size_t j = 0; j < block->tokens; j++) {
+            acc[g][v] = vf_load(sum + g * unit + v * LANES) * vf_all(factor[g]);
+    for (size_t j = 0; j < t->block->tokens; j++) {
         vf value[VALUE_VECTORS];
         for (size_t v = 0; v < vectors; v++)
-            value[v] = cache_load(block->value, j * a->head_unit + column + v * LANES, bf16);
-        for (size_t g = 0; g < queries; g++) {
+            value[v] = cache_load(t->block->value, j * unit + column + v * LANES, t->bf16);
+        for (size_t g = 0; g < t->queries; g++) {
             vf w = vf_all(weight[g][j]);
             for (size_t v = 0; v < vectors; v++)
                 acc[g][v] = vf_fma(w, value[v], acc[g][v]);
         }
     }
-    for (size_t g = 0; g < queries; g++)
+    for (size_t g = 0; g < t->queries; g++)
         for (size_t v = 0; v < vectors; v++)
-            vf_store(state->value + g * a->head_unit + column + v * LANES, acc[g][v]);
+            vf_store(sum + g * unit + v * LANES, acc[g][v]);
 }
 
-INLINE void attend_block(const struct kernel_attention *a, const struct cache_block *block,
-                         const float *q, const struct query_state *state, size_t queries, bool bf16)
+INLINE void attend_block(const struct attend *t)
 {
     float score[QUERIES][KERNEL_TOKENS], factor[QUERIES];
-    score_block(a, block, q, queries, bf16, score);
-    for (size_t g = 0; g < queries; g++)
-        factor[g] = soften(score[g], block->tokens, state->max + g, state->sum + g);
+    score_block(t, score);
+    for (size_t g = 0; g < t->queries; g++)
+        factor[g] = soften(score[g], t->block->tokens, t->state->max + g, t->state->sum + g);
     size_t column = 0;
-    for (; column + VALUE_VECTORS * LANES <= a->head_unit; column += VALUE_VECTORS * LANES)
-        value_columns(a, block, score, factor, state, column, queries, VALUE_VECTORS, bf16);
-    for (; column < a->head_unit; column += LANES)
-        value_columns(a, block, score, factor, state, column, queries, 1, bf16);
+    for (; column + VALUE_VECTORS * LANES <= t->a->head_unit; column += VALUE_VECTORS * LANES)
+        value_columns(t, score, factor, column, VALUE_VECTORS);
+    for (; column < t->a->head_unit; column += LANES)
+        value_columns(t, score, factor, column, 1);
 }
 
 INLINE void attend_some(const struct kernel_attention *a, const struct cache_block *block,
                         const float *q, const struct query_state *state, size_t queries)
 {
     if (a->bf16)
-        attend_block(a, block, q, state, queries, true);
+        attend_block(&(struct attend){a, block, q, state, queries, true});
     else
-        attend_block(a, block, q, state, queries, false);
+        attend_block(&(struct attend){a, block, q, state, queries, false});
 }
 
 static void attend_1(const struct kernel_attention *a, const struct cache_block *block,

@@ -20,9 +20,7 @@ INLINE size_t block_width(size_t rows_left)
     return rows_left > LANES ? 2 * LANES : LANES;
 }
 
-/* ---- input
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- input ----------------------------------------------------------------- */
 
 static void pack_block(const struct kernel_pack *p, size_t block, size_t width)
 {
@@ -67,9 +65,7 @@ static void pack(const struct kernel_pack *p)
     }
 }
 
-/* ---- few rows
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- few rows -------------------------------------------------------------- */
 
 /* LANES outputs of `rows` (a constant after inlining) rows; w: LANES row pointers. */
 INLINE void few_tile(const struct kernel_product *p, const float *const w[LANES], const float *next,
@@ -158,68 +154,76 @@ static void few_part(const struct kernel_product *p, const struct share *share)
     // clang-format on
 }
 
-/* ---- many rows
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- many rows ------------------------------------------------------------- */
 
-/* `columns` outputs x `vectors` vectors of rows (constants after inlining); x: packed block, w:
- * first weight row.  next: weights to ask for meanwhile, as many as are used here; or NULL. */
-INLINE void many_tile(const float *x, const float *w, const float *next, size_t depth,
-                      size_t columns, size_t vectors, vf acc[TILE_COLUMNS][2])
+/* `columns` outputs from j on x `vectors` vectors of rows from `row` on (constants after inlining).
+ */
+struct many {
+    const struct kernel_product *product;
+    const struct kernel_part *part;
+    const float *x;    /* packed block of the rows */
+    const float *w;    /* weights of output j */
+    const float *next; /* weights to ask for meanwhile, as many as are used here; or NULL */
+    size_t j, columns, row, vectors;
+};
+
+INLINE void many_tile(const struct many *t, vf acc[TILE_COLUMNS][2])
 {
-    for (size_t j = 0; j < columns; j++)
-        for (size_t v = 0; v < vectors; v++)
+    const size_t depth = t->product->k;
+    const float *x = t->x, *w = t->w;
+    for (size_t j = 0; j < t->columns; j++)
+        for (size_t v = 0; v < t->vectors; v++)
             acc[j][v] = vf_all(0);
     for (size_t k = 0; k < depth;) {
         size_t stop = depth - k < LINE_FLOATS ? depth : k + LINE_FLOATS;
-        for (size_t j = 0; next && j < columns; j++)
-            __builtin_prefetch(next + k * columns + LINE_FLOATS * j, 0, 2);
+        for (size_t j = 0; t->next && j < t->columns; j++)
+            __builtin_prefetch(t->next + k * t->columns + LINE_FLOATS * j, 0, 2);
         for (; k < stop; k++) {
             vf row[2];
-            for (size_t v = 0; v < vectors; v++)
-                row[v] = vf_load(x + (k * vectors + v) * LANES);
-            for (size_t j = 0; j < columns; j++) {
+            for (size_t v = 0; v < t->vectors; v++)
+                row[v] = vf_load(x + (k * t->vectors + v) * LANES);
+            for (size_t j = 0; j < t->columns; j++) {
                 vf weight = vf_all(w[j * depth + k]);
-                for (size_t v = 0; v < vectors; v++)
+                for (size_t v = 0; v < t->vectors; v++)
                     acc[j][v] = vf_fma(row[v], weight, acc[j][v]);
             }
         }
     }
 }
 
-/* The tile's outputs j .. j + columns of rows first .. first + vectors LANES, as far as they exist.
- */
-INLINE void many_store(const struct kernel_part *part, size_t rows, size_t first, size_t j,
-                       size_t columns, size_t vectors, vf acc[TILE_COLUMNS][2])
+/* Stores the tile's outputs of the rows that exist. */
+INLINE void many_store(const struct many *t, vf acc[TILE_COLUMNS][2])
 {
-    for (size_t v = 0; v < vectors; v++)
-        for (size_t c = 0; c < columns; c += LANES) {
-            size_t count = columns - c < LANES ? columns - c : LANES;
-            vf t[LANES];
+    for (size_t v = 0; v < t->vectors; v++)
+        for (size_t c = 0; c < t->columns; c += LANES) {
+            size_t count = t->columns - c < LANES ? t->columns - c : LANES;
+            size_t row = t->row + v * LANES;
+            vf u[LANES];
             for (size_t i = 0; i < LANES; i++)
-                t[i] = i < count ? acc[c + i][v] : vf_all(0);
-            vf_transpose(t);
-            for (size_t i = 0; i < LANES && first + v * LANES + i < rows; i++)
-                few_store(part, first + v * LANES + i, j + c, count, t[i]);
+                u[i] = i < count ? acc[c + i][v] : vf_all(0);
+            vf_transpose(u);
+            for (size_t i = 0; i < LANES && row + i < t->product->rows; i++)
+                few_store(t->part, row + i, t->j + c, count, u[i]);
         }
 }
 
 INLINE void many_columns(const struct kernel_product *p, const struct share *share, size_t j,
                          size_t columns)
 {
-    const struct kernel_part *part = share->part;
-    const float *w = (const float *)part->weights + j * p->k;
+    const float *w = (const float *)share->part->weights + j * p->k;
     const float *next = j + columns < share->end ? w + columns * p->k : share->then;
     vf acc[TILE_COLUMNS][2];
-    for (size_t block = 0, width; block < p->rows; block += width) {
-        width = block_width(p->rows - block);
-        const float *x = (const float *)p->input + block * p->k;
+    for (size_t row = 0, width; row < p->rows; row += width) {
+        width = block_width(p->rows - row);
+        const float *x = (const float *)p->input + row * p->k;
         if (width == LANES) {
-            many_tile(x, w, block ? NULL : next, p->k, columns, 1, acc);
-            many_store(part, p->rows, block, j, columns, 1, acc);
+            struct many t = {p, share->part, x, w, row ? NULL : next, j, columns, row, 1};
+            many_tile(&t, acc);
+            many_store(&t, acc);
         } else {
-            many_tile(x, w, block ? NULL : next, p->k, columns, 2, acc);
-            many_store(part, p->rows, block, j, columns, 2, acc);
+            struct many t = {p, share->part, x, w, row ? NULL : next, j, columns, row, 2};
+            many_tile(&t, acc);
+            many_store(&t, acc);
         }
     }
 }

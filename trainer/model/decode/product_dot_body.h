@@ -28,70 +28,71 @@ INLINE __m512bh dot_pair(uint32_t word)
     return (__m512bh)_mm512_set1_epi32((int32_t)word);
 }
 
-/* `rows` x `blocks` (constants after inlining): 16 outputs a block.  ahead: how many bytes further
- * to prefetch. */
-INLINE void dot_tile(const struct kernel_product *p, const uint16_t *w, size_t row, size_t rows,
-                     size_t blocks, ptrdiff_t ahead, vf acc[DOT_ROWS][DOT_BLOCKS])
+/* `rows` rows from `row` on x `blocks` blocks of 16 outputs from j on (constants after inlining).
+ */
+struct dot {
+    const struct kernel_product *product;
+    const struct kernel_part *part;
+    const uint16_t *w; /* weights of output j */
+    ptrdiff_t ahead;   /* how many bytes further on to ask for weights; 0: nowhere */
+    size_t j, end, blocks, row, rows;
+};
+
+INLINE void dot_tile(const struct dot *t, vf acc[DOT_ROWS][DOT_BLOCKS])
 {
-    const size_t words = kernel_round_up(p->k, 2) / 2, block_size = words * KERNEL_COLUMNS * 2;
-    const uint32_t *x = (const uint32_t *)p->input + row * words;
-    for (size_t r = 0; r < rows; r++)
-        for (size_t b = 0; b < blocks; b++)
+    const size_t words = kernel_round_up(t->product->k, 2) / 2;
+    const size_t block_size = words * KERNEL_COLUMNS * 2;
+    const uint32_t *x = (const uint32_t *)t->product->input + t->row * words;
+    for (size_t r = 0; r < t->rows; r++)
+        for (size_t b = 0; b < t->blocks; b++)
             acc[r][b] = vf_all(0);
     for (size_t k = 0; k < words; k++) {
         __m512bh weight[DOT_BLOCKS];
-        for (size_t b = 0; b < blocks; b++) {
-            const uint16_t *at = w + b * block_size + k * KERNEL_COLUMNS * 2;
+        for (size_t b = 0; b < t->blocks; b++) {
+            const uint16_t *at = t->w + b * block_size + k * KERNEL_COLUMNS * 2;
             memcpy(&weight[b], at, sizeof weight[b]);
-            if (ahead) __builtin_prefetch((const char *)at + ahead, 0, 2);
+            if (t->ahead) __builtin_prefetch((const char *)at + t->ahead, 0, 2);
         }
-        for (size_t r = 0; r < rows; r++) {
+        for (size_t r = 0; r < t->rows; r++) {
             __m512bh pair = dot_pair(x[r * words + k]);
-            for (size_t b = 0; b < blocks; b++)
+            for (size_t b = 0; b < t->blocks; b++)
                 acc[r][b] = _mm512_dpbf16_ps(acc[r][b], pair, weight[b]);
         }
     }
 }
 
-INLINE void dot_store(const struct kernel_part *part, size_t row, size_t rows, size_t j, size_t end,
-                      size_t blocks, vf acc[DOT_ROWS][DOT_BLOCKS])
+INLINE void dot_store(const struct dot *t, vf acc[DOT_ROWS][DOT_BLOCKS])
 {
-    for (size_t r = 0; r < rows; r++)
-        for (size_t b = 0; b < blocks; b++) {
-            size_t left = end - j - b * KERNEL_COLUMNS;
-            few_store(part, row + r, j + b * KERNEL_COLUMNS, left < LANES ? left : LANES,
-                      acc[r][b]);
+    for (size_t r = 0; r < t->rows; r++)
+        for (size_t b = 0; b < t->blocks; b++) {
+            size_t j = t->j + b * KERNEL_COLUMNS, left = t->end - j;
+            few_store(t->part, t->row + r, j, left < LANES ? left : LANES, acc[r][b]);
         }
+}
+
+INLINE void dot_some(struct dot t, size_t rows)
+{
+    vf acc[DOT_ROWS][DOT_BLOCKS];
+    t.rows = rows;
+    if (t.row) t.ahead = 0; /* weights come from memory with the first rows only */
+    dot_tile(&t, acc);
+    dot_store(&t, acc);
 }
 
 INLINE void dot_rows(const struct kernel_product *p, const struct share *share, size_t j,
                      size_t blocks)
 {
-    const struct kernel_part *part = share->part;
-    const size_t depth = kernel_round_up(p->k, 2), end = share->end;
-    const size_t width = blocks * KERNEL_COLUMNS;
-    const uint16_t *w = (const uint16_t *)part->weights + j * depth;
-    /* Weights come from memory with the first rows only; the next ones are asked for meanwhile. */
-    const char *next = j + width < end ? (const char *)(w + width * depth) : share->then;
-    ptrdiff_t ahead = next - (const char *)w;
-    vf acc[DOT_ROWS][DOT_BLOCKS];
-    size_t row = 0;
-    for (; row + DOT_ROWS <= p->rows; row += DOT_ROWS) {
-        dot_tile(p, w, row, DOT_ROWS, blocks, row ? 0 : ahead, acc);
-        dot_store(part, row, DOT_ROWS, j, end, blocks, acc);
-    }
-    for (; row + 4 <= p->rows; row += 4) {
-        dot_tile(p, w, row, 4, blocks, row ? 0 : ahead, acc);
-        dot_store(part, row, 4, j, end, blocks, acc);
-    }
-    for (; row + 2 <= p->rows; row += 2) {
-        dot_tile(p, w, row, 2, blocks, row ? 0 : ahead, acc);
-        dot_store(part, row, 2, j, end, blocks, acc);
-    }
-    if (row < p->rows) {
-        dot_tile(p, w, row, 1, blocks, row ? 0 : ahead, acc);
-        dot_store(part, row, 1, j, end, blocks, acc);
-    }
+    const size_t depth = kernel_round_up(p->k, 2), width = blocks * KERNEL_COLUMNS;
+    const uint16_t *w = (const uint16_t *)share->part->weights + j * depth;
+    const char *next = j + width < share->end ? (const char *)(w + width * depth) : share->then;
+    struct dot t = {p, share->part, w, next - (const char *)w, j, share->end, blocks, 0, 0};
+    for (; t.row + DOT_ROWS <= p->rows; t.row += DOT_ROWS)
+        dot_some(t, DOT_ROWS);
+    for (; t.row + 4 <= p->rows; t.row += 4)
+        dot_some(t, 4);
+    for (; t.row + 2 <= p->rows; t.row += 2)
+        dot_some(t, 2);
+    if (t.row < p->rows) dot_some(t, 1);
 }
 
 static void dot_part(const struct kernel_product *p, const struct share *share)
