@@ -5,6 +5,8 @@
  *     mask       w = r if low <= r <= high, else 0   rejects instead
  *     clamp      w = clip(r, low, high)
  *     m2po       w = 0 for the tokens of largest log-ratio, until their mean square is small
+ *     reject     w = 0 where an estimate of the divergence is out of bounds, else 1
+ *     opsm       w = 0 for sequences of negative advantage whose policy has moved too far
  *
  * level=token takes each token's ratio, level=sequence the product over the sequence,
  * level=geometric its geometric mean.  The weight multiplies the policy term after clipping;
@@ -18,9 +20,12 @@
 
 enum { LEVEL_TOKEN, LEVEL_SEQUENCE, LEVEL_GEOMETRIC };
 
+enum { ESTIMATOR_K1, ESTIMATOR_K2, ESTIMATOR_K3 };
+enum { REDUCE_TOKEN, REDUCE_SUM, REDUCE_MEAN, REDUCE_MAX };
+
 struct correction_settings {
     double cap, low, high, threshold;
-    int level;
+    int level, estimator, reduce;
     bool normalise;
 };
 
@@ -196,6 +201,89 @@ static enum cn_status m2po_fill(const struct cn_context *context, struct cn_batc
     return measure(context, batch, span, &mean);
 }
 
+/* ---- rejection by divergence -------------------------------------------------------------------
+ */
+
+static const struct cn_option reject_options[] = {
+    {AXIS_CHOICE(correction_settings, estimator, "k1 k2 k3"), .fallback = "\"k3\"",
+     .help = "of the divergence between sampler and trainer, with d = logp_old - logp_sampled: -d, "
+             "d^2/2, or exp(d) - 1 - d"},
+    {AXIS_CHOICE(correction_settings, reduce, "token sum mean max"), .fallback = "\"mean\"",
+     .help = "what is compared and dropped: each token, or the sequence by sum, mean or maximum"},
+    {AXIS_REAL(correction_settings, low, -1e9, 1e9), .fallback = "null", .nullable = true,
+     .unit = "nats", .help = "smallest estimate that is kept; null: no bound"},
+    {AXIS_REAL(correction_settings, high, -1e9, 1e9), .fallback = "0.01", .nullable = true,
+     .unit = "nats", .help = "largest estimate that is kept; null: no bound"},
+    {0}};
+
+static double estimate(int estimator, double d)
+{
+    if (estimator == ESTIMATOR_K1) return -d;
+    if (estimator == ESTIMATOR_K2) return 0.5 * d * d;
+    return expm1(fmax(-20, fmin(20, d))) - d;
+}
+
+static double estimate_sequence(const struct correction_settings *settings,
+                                const struct cn_batch *batch, size_t s)
+{
+    double sum = 0, largest = -INFINITY, n = 0;
+    for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
+        if (!cn_batch_trained(batch, s, t)) continue;
+        double value = estimate(settings->estimator, log_ratio(batch, t));
+        sum += value;
+        largest = fmax(largest, value);
+        n++;
+    }
+    if (settings->reduce == REDUCE_MAX) return largest;
+    return settings->reduce == REDUCE_MEAN && n > 0 ? sum / n : sum;
+}
+
+static enum cn_status reject_fill(const struct cn_context *context, struct cn_batch *batch,
+                                  struct cn_span span)
+{
+    const struct correction_settings *settings = context->settings;
+    const bool by_token = settings->reduce == REDUCE_TOKEN;
+    double mean;
+    for (size_t s = span.begin; s < span.end; s++) {
+        double whole = by_token ? 0 : estimate_sequence(settings, batch, s);
+        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
+            if (!cn_batch_trained(batch, s, t)) continue;
+            double value = by_token ? estimate(settings->estimator, log_ratio(batch, t)) : whole;
+            batch->correction[t] = !(value < settings->low) && !(value > settings->high);
+        }
+    }
+    return measure(context, batch, span, &mean);
+}
+
+/* ---- off-policy sequence mask ------------------------------------------------------------------
+ */
+
+static const struct cn_option opsm_options[] = {
+    {AXIS_REAL(correction_settings, threshold, 0, 1e6), .fallback = "1e-4", .unit = "nats",
+     .help = "largest mean of logp_sampled - logp of a sequence of negative advantage"},
+    {0}};
+
+/* The current policy is compared, so this is a prepare hook: it gets live values. */
+static enum cn_status opsm_prepare(const struct cn_context *context, struct cn_batch *batch,
+                                   struct cn_span span, const struct cn_live *live)
+{
+    const struct correction_settings *settings = context->settings;
+    double mean;
+    for (size_t s = span.begin; s < span.end; s++) {
+        double moved = 0, advantage = 0, n = 0;
+        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
+            if (!cn_batch_trained(batch, s, t)) continue;
+            moved += batch->logp_sampled[t] - live->logp[t];
+            advantage += batch->advantage[t];
+            n++;
+        }
+        if (!(advantage < 0 && moved > settings->threshold * n)) continue;
+        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++)
+            batch->correction[t] = 0;
+    }
+    return measure(context, batch, span, &mean);
+}
+
 /* ---- entries -----------------------------------------------------------------------------------
  */
 
@@ -232,5 +320,21 @@ ENTRY(clamp, "importance weight, clamped to bounds", "OpenRLHF tis", .options = 
 ENTRY(m2po, "drops the tokens of largest log-ratio until the second moment is small",
       "M2PO 2025, arXiv 2510.01161", .options = m2po_options);
 
+ENTRY(reject, "drops tokens or sequences by an estimate of the divergence",
+      "verl rollout_rs; trust-region masking, arXiv 2512.23075", .options = reject_options,
+      .check = bounds_check);
+
+static const struct cn_correction opsm = {
+    .name = "opsm",
+    .summary = "drops sequences of negative advantage whose policy has moved too far",
+    .reference = "DeepSeek-V3.2 2025, arXiv 2512.02556",
+    .needs = CN_NEEDS(logp_sampled),
+    .needs_live = CN_LIVE_BIT(logp),
+    .options = opsm_options,
+    .settings_size = sizeof(struct correction_settings),
+    .hooks = {.prepare = opsm_prepare},
+};
+
 const struct cn_plugin *const axis_correction[] = {
-    AXIS_HEAD(none), AXIS_HEAD(truncate), AXIS_HEAD(mask), AXIS_HEAD(clamp), AXIS_HEAD(m2po), NULL};
+    AXIS_HEAD(none), AXIS_HEAD(truncate), AXIS_HEAD(mask), AXIS_HEAD(clamp),
+    AXIS_HEAD(m2po), AXIS_HEAD(reject),   AXIS_HEAD(opsm), NULL};

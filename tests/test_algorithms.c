@@ -169,37 +169,6 @@ TEST(golden_metrics_are_met)
     fixture_close(&f);
 }
 
-TEST(m2po_drops_the_golden_tokens)
-{
-    OPEN(f);
-    CHECK_OK(fixture_recipe(&f, "{\"correction\": \"m2po\"}", NULL));
-    CHECK_OK(fixture_prepare(&f));
-    for (size_t t = 0; t < FIXTURE_B0_TOKENS; t++)
-        CHECK_NEAR(f.batch.correction[t], t != 3 && t != 6 && t != 7, 0);
-    fixture_close(&f);
-}
-
-TEST(soft_overlong_follows_the_golden_slope)
-{
-    /* DAPO's 20480 and 4096, scaled down to a limit of 8 and a buffer of 4. */
-    static const double expected[] = {0, 0, 0, 0, -0.25, -0.5, -0.75, -1, -1};
-    for (size_t length = 1; length < 10; length++) {
-        struct fixture f;
-        fixture_open(&f);
-        CHECK_OK(fixture_random(&f, length, 1, 2));
-        for (size_t t = 0; t < f.batch.seq_start[1]; t++)
-            f.batch.role[t] = t < length ? CN_ROLE_POLICY : CN_ROLE_PROMPT;
-        if (f.batch.seq_start[1] >= length) {
-            f.batch.reward[0] = 1;
-            CHECK_OK(fixture_recipe(
-                &f, "{\"shaping\": {\"type\": \"soft_overlong\", \"buffer\": 4}}", NULL));
-            CHECK_OK(fixture_prepare(&f));
-            CHECK_NEAR(f.batch.reward[0], 1 + expected[length - 1], 0);
-        }
-        fixture_close(&f);
-    }
-}
-
 /* ---- what must hold for every row --------------------------------------------------------------
  */
 

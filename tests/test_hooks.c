@@ -232,6 +232,27 @@ TEST(shape_prepare_and_loss_hooks_act_in_their_stages)
     fixture_close(&f);
 }
 
+TEST(the_weight_of_a_method_multiplies_the_policys_gradient)
+{
+    struct fixture once, twice;
+    struct fakes fakes_once, fakes_twice;
+    open_b0(&once);
+    open_b0(&twice);
+    install(&once, &fakes_once, false);
+    install(&twice, &fakes_twice, false);
+    fakes_once.settings.factor = 1;
+    CHECK_OK(fixture_prepare(&once));
+    CHECK_OK(fixture_prepare(&twice));
+    CHECK_OK(fixture_loss(&once));
+    CHECK_OK(fixture_loss(&twice));
+    CHECK(once.grad.d_logp[4] != 0);
+    CHECK(twice.grad.d_logp[4] == 2 * once.grad.d_logp[4]);
+    CHECK(twice.grad.d_logp[5] == once.grad.d_logp[5]);
+    CHECK(twice.grad.d_entropy[4] == once.grad.d_entropy[4]); /* only the policy's term */
+    fixture_close(&once);
+    fixture_close(&twice);
+}
+
 TEST(adapt_hooks_get_the_summary)
 {
     struct fixture f;

@@ -50,7 +50,7 @@ static void fill_token(struct trial *trial, struct cn_rng *rng, size_t t, size_t
                        double scale)
 {
     struct cn_batch *b = &trial->batch;
-    b->token[t] = (int32_t)cn_rng_below(rng, 50);
+    b->token[t] = (int32_t)cn_rng_below(rng, 3);
     b->logp_old[t] = -0.1 - 2.5 * cn_rng_uniform(rng);
     b->logp_sampled[t] = b->logp_old[t] + 2.2 * (cn_rng_uniform(rng) - 0.5);
     b->logp_ref[t] = b->logp_old[t] + 0.9 * (cn_rng_uniform(rng) - 0.4);
