@@ -29,37 +29,33 @@ struct correction_settings {
     bool normalise;
 };
 
+// clang-format off
 #define LEVEL                                                                                      \
-    {                                                                                              \
-        AXIS_CHOICE(correction_settings, level, "token sequence geometric"),                       \
-            .fallback = "\"token\"",                                                               \
-            .help = "whose ratio: the token's, the sequence's, or its geometric mean"              \
-    }
+    {AXIS_CHOICE(correction_settings, level, "token sequence geometric"), .fallback = "\"token\"", \
+     .help = "whose ratio: the token's, the sequence's, or its geometric mean"}
 #define NORMALISE                                                                                  \
-    {                                                                                              \
-        AXIS_BOOL(correction_settings, normalise),                                                 \
-            .fallback = "false",                                                                   \
-            .help = "divide by the mean weight of the trained tokens of the optimizer step"        \
-    }
-#define BOUNDS(lowest, highest)                                                                    \
-    {AXIS_REAL(correction_settings, low, 0, 1e9), .fallback = lowest, .unit = "ratio",             \
-     .help = "smallest ratio"},                                                                    \
-    {                                                                                              \
-        AXIS_REAL(correction_settings, high, 0, 1e9), .fallback = highest, .unit = "ratio",        \
-                                                      .help = "largest ratio"                      \
-    }
+    {AXIS_BOOL(correction_settings, normalise), .fallback = "false",                               \
+     .help = "divide by the mean weight of the trained tokens of the optimizer step"}
 
-static const struct cn_option truncate_options[] = {{AXIS_REAL(correction_settings, cap, 1e-9, 1e9),
-                                                     .fallback = "2", .unit = "ratio",
-                                                     .help = "largest weight"},
-                                                    LEVEL,
-                                                    NORMALISE,
-                                                    {0}};
-static const struct cn_option bounds_options[] = {BOUNDS("0.5", "5"), LEVEL, NORMALISE, {0}};
+static const struct cn_option truncate_options[] = {
+    {AXIS_REAL(correction_settings, cap, 1e-9, 1e9), .fallback = "2", .unit = "ratio",
+     .help = "largest weight"},
+    LEVEL,
+    NORMALISE,
+    {0}};
+static const struct cn_option bounds_options[] = {
+    {AXIS_REAL(correction_settings, low, 0, 1e9), .fallback = "0.5", .unit = "ratio",
+     .help = "smallest ratio"},
+    {AXIS_REAL(correction_settings, high, 0, 1e9), .fallback = "5", .unit = "ratio",
+     .help = "largest ratio"},
+    LEVEL,
+    NORMALISE,
+    {0}};
 static const struct cn_option m2po_options[] = {
     {AXIS_REAL(correction_settings, threshold, 0, 1e6), .fallback = "0.04", .unit = "nats^2",
      .help = "largest mean square of the log-ratios of the tokens that are kept"},
     {0}};
+// clang-format on
 
 typedef double weigh(const struct correction_settings *settings, double ratio);
 

@@ -35,18 +35,14 @@ struct kl_state {
     uint64_t started;
 };
 
+// clang-format off
 #define COEFFICIENT                                                                                \
-    {                                                                                              \
-        AXIS_REAL(kl_settings, coefficient, 0, 1e6),                                               \
-            .fallback = "0.001", .unit = "reward per nat", .help = "weight of the divergence"      \
-    }
+    {AXIS_REAL(kl_settings, coefficient, 0, 1e6), .fallback = "0.001", .unit = "reward per nat",   \
+     .help = "weight of the divergence"}
 #define PLACE(default_word)                                                                        \
-    {                                                                                              \
-        AXIS_CHOICE(kl_settings, place, "loss reward"),                                            \
-            .fallback = "\"" default_word "\"",                                                    \
-            .help =                                                                                \
-                "where it acts: a term of the loss, or subtracted from the reward of each token"   \
-    }
+    {AXIS_CHOICE(kl_settings, place, "loss reward"), .fallback = "\"" default_word "\"",           \
+     .help = "where it acts: a term of the loss, or subtracted from the reward of each token"}
+// clang-format on
 
 static const struct cn_option k1_options[] = {
     COEFFICIENT,
@@ -116,23 +112,31 @@ static struct term evaluate(enum form form, const struct kl_settings *settings, 
  */
 
 /* The hook `add` of a form. */
-static enum cn_status add_form(const struct cn_context *context, enum form form,
-                               const struct cn_batch *batch, struct cn_span atom,
-                               const struct cn_live *live, const double *coefficient,
-                               struct cn_token_grad *grad)
+/* Arguments of a call of `add`. */
+struct addition {
+    const struct cn_context *context;
+    const struct cn_batch *batch;
+    struct cn_span atom;
+    const struct cn_live *live;
+    const double *coefficient;
+    struct cn_token_grad *grad;
+};
+
+static enum cn_status add_form(enum form form, const struct addition *a)
 {
-    const struct kl_settings *settings = context->settings;
+    const struct kl_settings *settings = a->context->settings;
+    const struct cn_batch *batch = a->batch;
     if (settings->place != PLACE_LOSS) return CN_OK;
-    for (size_t s = atom.begin; s < atom.end; s++)
+    for (size_t s = a->atom.begin; s < a->atom.end; s++)
         for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
             if (!cn_batch_trained(batch, s, t)) continue;
             double reference = batch->logp_ref[t];
-            struct term term =
-                evaluate(form, settings, live->logp[t] - reference,
-                         context->frozen->logp[t] - reference, live->logp[t] - batch->logp_old[t]);
-            double weight = settings->coefficient * coefficient[t];
-            grad->loss += weight * term.value;
-            grad->d_logp[t] += weight * term.slope;
+            struct term term = evaluate(form, settings, a->live->logp[t] - reference,
+                                        a->context->frozen->logp[t] - reference,
+                                        a->live->logp[t] - batch->logp_old[t]);
+            double weight = settings->coefficient * a->coefficient[t];
+            a->grad->loss += weight * term.value;
+            a->grad->d_logp[t] += weight * term.slope;
         }
     return CN_OK;
 }
@@ -142,7 +146,8 @@ static enum cn_status add_form(const struct cn_context *context, enum form form,
         const struct cn_context *context, const struct cn_batch *batch, struct cn_span atom,       \
         const struct cn_live *live, const double *coefficient, struct cn_token_grad *grad)         \
     {                                                                                              \
-        return add_form(context, form, batch, atom, live, coefficient, grad);                      \
+        const struct addition addition = {context, batch, atom, live, coefficient, grad};          \
+        return add_form(form, &addition);                                                          \
     }
 
 ADD(k2, K2)

@@ -13,7 +13,7 @@
  *                                a     0   0   0  1e-4  2e-4  3e-4     0  2e-4
  *
  * Skywork-OR1 2025, arXiv 2505.22312, section 3. */
-#include "carnot/entropy.h"
+#include "term.h"
 
 #include <math.h>
 
@@ -124,13 +124,9 @@ static enum cn_status adaptive_loss(const struct cn_context *context, const stru
                                     struct cn_token_grad *grad)
 {
     const struct adaptive_state *state = context->state;
-    for (size_t s = atom.begin; s < atom.end; s++)
-        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
-            if (!cn_batch_trained(batch, s, t)) continue;
-            double weight = state->used * context->coefficient[t];
-            grad->loss -= weight * live->entropy[t];
-            grad->d_entropy[t] -= weight;
-        }
+    const struct entropy_term term = {batch,       atom,          context->coefficient,
+                                      state->used, live->entropy, grad->d_entropy};
+    grad->loss += entropy_term_add(&term);
     return CN_OK;
 }
 

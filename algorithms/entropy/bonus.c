@@ -3,7 +3,7 @@
  * The aggregation is the policy loss's.  Williams and Peng 1991; Mnih et al. 2016, A3C.
  * With large vocabularies the gradient is spread over the tail: 1e-3 often does nothing and 5e-3
  * may explode (Cui et al. 2025, arXiv 2505.22617; SIREN, arXiv 2509.25133). */
-#include "carnot/entropy.h"
+#include "term.h"
 
 struct bonus_settings {
     double coefficient;
@@ -25,13 +25,9 @@ static enum cn_status bonus_loss(const struct cn_context *context, const struct 
                                  struct cn_token_grad *grad)
 {
     const struct bonus_settings *settings = context->settings;
-    for (size_t s = atom.begin; s < atom.end; s++)
-        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
-            if (!cn_batch_trained(batch, s, t)) continue;
-            double weight = settings->coefficient * context->coefficient[t];
-            grad->loss -= weight * live->entropy[t];
-            grad->d_entropy[t] -= weight;
-        }
+    const struct entropy_term term = {
+        batch, atom, context->coefficient, settings->coefficient, live->entropy, grad->d_entropy};
+    grad->loss += entropy_term_add(&term);
     return CN_OK;
 }
 

@@ -5,7 +5,7 @@
  * renormalised over S, or the partial sum of -p log p over S.  The tail of a large vocabulary,
  * which swallows the plain bonus, is left alone. AEnt 2025, arXiv 2509.03493 (a count of tokens,
  * renormalised); TRE-P, TRE-K (a mass, a count). */
-#include "carnot/entropy.h"
+#include "term.h"
 
 #include <math.h>
 
@@ -72,15 +72,17 @@ static enum cn_status restricted_loss(const struct cn_context *context,
                                       const struct cn_live *live, struct cn_token_grad *grad)
 {
     const struct restricted_settings *settings = context->settings;
+    const struct entropy_term term = {batch,
+                                      atom,
+                                      context->coefficient,
+                                      settings->coefficient,
+                                      live->entropy_top,
+                                      grad->d_entropy_top};
     struct cn_sum entropy = {0};
+    grad->loss += entropy_term_add(&term);
     for (size_t s = atom.begin; s < atom.end; s++)
-        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
-            if (!cn_batch_trained(batch, s, t)) continue;
-            double weight = settings->coefficient * context->coefficient[t];
-            grad->loss -= weight * live->entropy_top[t];
-            grad->d_entropy_top[t] -= weight;
-            cn_sum_add(&entropy, live->entropy_top[t]);
-        }
+        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++)
+            if (cn_batch_trained(batch, s, t)) cn_sum_add(&entropy, live->entropy_top[t]);
     return cn_metrics_merge(context->metrics, "entropy/restricted_bonus/entropy", &entropy);
 }
 
