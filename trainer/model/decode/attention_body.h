@@ -22,7 +22,7 @@ struct query_state {
     float *value;     /* (queries, head_unit) */
 };
 
-/* One block of keys or values, and the one that will be wanted next. */
+/* One block of keys and values, and the one that will be wanted next, or NULL. */
 struct cache_block {
     const char *key, *value, *next;
     size_t tokens; /* that the query sees, 1 .. 32 */
@@ -168,10 +168,9 @@ static void attend_group(const struct kernel_attention *a, const struct cache_bl
     static void (*const attend[])(const struct kernel_attention *, const struct cache_block *,
                                   const float *, const struct query_state *) = {
         NULL, attend_1, attend_2, attend_3, attend_4};
-    for (const char *line = block->next,
-                    *end = line + 2 * KERNEL_TOKENS * a->head_unit * (a->bf16 ? 2 : sizeof(float));
-         line < end; line += 64)
-        __builtin_prefetch(line, 0, 2);
+    const size_t bytes = 2 * KERNEL_TOKENS * a->head_unit * (a->bf16 ? 2 : sizeof(float));
+    for (size_t i = 0; block->next && i < bytes; i += 64)
+        __builtin_prefetch(block->next + i, 0, 2);
     for (size_t g = 0; g < a->group; g += QUERIES) {
         size_t queries = a->group - g < QUERIES ? a->group - g : QUERIES;
         struct query_state state = {scratch + g, scratch + a->group + g,
@@ -200,10 +199,11 @@ static void attention(const struct kernel_attention *a, size_t kv_head, size_t r
             if (start >= a->length[r]) continue;
             size_t left = a->length[r] - start, b = start / KERNEL_TOKENS;
             const char *here = cache + a->table[r][b] * a->block_bytes;
-            size_t later = left > KERNEL_TOKENS ? b + 1 : b;
-            struct cache_block block = {here, here + half,
-                                        cache + a->table[r][later] * a->block_bytes,
-                                        left < KERNEL_TOKENS ? left : KERNEL_TOKENS};
+            struct cache_block block = {.key = here, .value = here + half, .tokens = left};
+            if (left > KERNEL_TOKENS) {
+                block.tokens = KERNEL_TOKENS;
+                block.next = cache + a->table[r][b + 1] * a->block_bytes;
+            }
             attend_group(a, &block, a->q + r * a->q_stride + head * a->head_dim,
                          scratch + (r - row) * state_size);
         }

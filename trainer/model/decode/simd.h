@@ -115,24 +115,51 @@ INLINE vf vf_from_bf16(const uint16_t *p)
 }
 
 /* Sum and maximum of the lanes, always in the same order: halves are folded. */
+#if defined(__AVX2__) && defined(__FMA__)
+INLINE float quarter_sum(__m128 x)
+{
+    x = _mm_add_ps(x, _mm_movehl_ps(x, x));
+    return _mm_cvtss_f32(_mm_add_ss(x, _mm_shuffle_ps(x, x, 1)));
+}
+
+INLINE float quarter_largest(__m128 x)
+{
+    x = _mm_max_ps(_mm_movehl_ps(x, x), x);
+    return _mm_cvtss_f32(_mm_max_ss(_mm_shuffle_ps(x, x, 1), x));
+}
+
+INLINE float half_sum(__m256 x)
+{
+    return quarter_sum(_mm_add_ps(_mm256_castps256_ps128(x), _mm256_extractf128_ps(x, 1)));
+}
+
+INLINE float half_largest(__m256 x)
+{
+    return quarter_largest(_mm_max_ps(_mm256_extractf128_ps(x, 1), _mm256_castps256_ps128(x)));
+}
+#endif
+
 INLINE float vf_sum(vf x)
 {
-    float lane[LANES];
-    vf_store(lane, x);
-    for (size_t half = LANES / 2; half; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            lane[i] += lane[i + half];
-    return lane[0];
+#if defined(__AVX512F__)
+    return half_sum(_mm256_add_ps(_mm512_castps512_ps256(x), _mm512_extractf32x8_ps(x, 1)));
+#elif defined(__AVX2__) && defined(__FMA__)
+    return half_sum(x);
+#else
+    return (x[0] + x[2]) + (x[1] + x[3]);
+#endif
 }
 
 INLINE float vf_largest(vf x)
 {
-    float lane[LANES];
-    vf_store(lane, x);
-    for (size_t half = LANES / 2; half; half /= 2)
-        for (size_t i = 0; i < half; i++)
-            lane[i] = lane[i + half] > lane[i] ? lane[i + half] : lane[i];
-    return lane[0];
+#if defined(__AVX512F__)
+    return half_largest(_mm256_max_ps(_mm512_extractf32x8_ps(x, 1), _mm512_castps512_ps256(x)));
+#elif defined(__AVX2__) && defined(__FMA__)
+    return half_largest(x);
+#else
+    float a = x[2] > x[0] ? x[2] : x[0], b = x[3] > x[1] ? x[3] : x[1];
+    return b > a ? b : a;
+#endif
 }
 
 INLINE vu vu_all(uint64_t x)
