@@ -100,7 +100,7 @@ enum cn_status measure_dump(const struct cn_batch *b, uint64_t step, struct cn_s
         CN_TRY(cn_str_add(out, ", \"score\": "));
         CN_TRY(cn_json_real(out, b->score[s], 17));
         for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
-            CN_TRY(dump_column(b, s, columns[c], out));
+            if (b->written & CN_BIT(columns[c])) CN_TRY(dump_column(b, s, columns[c], out));
         CN_TRY(cn_str_add(out, "}"));
     }
     return cn_str_add(out, "]}\n");
