@@ -161,6 +161,10 @@ static enum cn_status train_loop(struct train *t)
         CN_TRY(train_evaluate(t, 0, &t->before));
         CN_TRY(run_metrics_write(t->run, "metrics.jsonl", 0, &t->metrics));
     }
+    if (t->state.step >= steps)
+        cn_log_info("the run has all its %llu steps: raise train.steps to go on, or choose another "
+                    "run.name to start anew",
+                    (unsigned long long)steps);
     t->report.started = clock_seconds();
     for (uint64_t step = t->state.step + 1; step <= steps; step++) {
         t->report.step = step;
