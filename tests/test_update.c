@@ -75,6 +75,27 @@ TEST(atoms_cover_a_mini_batch_and_nothing_else)
     cn_arena_free(&arena);
 }
 
+TEST(mini_batches_share_the_trained_sequences_equally_and_cover_the_batch)
+{
+    struct cn_arena arena;
+    struct cn_batch batch;
+    const struct row rows[] = {{1, 0}, {1, 0}, {1, 1}, {1, 1}, {1, 2}, {1, 2}, {1, 3}, {1, 3}};
+    cn_arena_init(&arena);
+    CHECK_OK(make(&batch, &arena, 1, rows, 8));
+    for (size_t s = 0; s < 4; s++)
+        batch.drop[s] = CN_DROP_NO_SPREAD;
+    struct cn_span first = update_part(&batch, 0, 2), second = update_part(&batch, 1, 2);
+    CHECK_INT(first.begin, 0);
+    CHECK_INT(first.end, 6); /* four dropped and two trained */
+    CHECK_INT(second.begin, 6);
+    CHECK_INT(second.end, 8);
+    for (size_t s = 4; s < 8; s++)
+        batch.drop[s] = CN_DROP_NO_SPREAD; /* nothing is trained */
+    CHECK_INT(update_part(&batch, 0, 2).begin, 0);
+    CHECK_INT(update_part(&batch, 1, 2).end, 8);
+    cn_arena_free(&arena);
+}
+
 TEST(the_learning_rate_warms_up_and_falls)
 {
     struct optimizer_settings o = {.lr = 1, .min_lr = 0.1, .warmup_steps = 4};

@@ -277,6 +277,26 @@ static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call
     return summarise(&here, result.grad_norm);
 }
 
+/* Sequence before which `wanted` trained ones stand. */
+static size_t cut_after(const struct cn_batch *batch, size_t wanted)
+{
+    size_t s = 0, trained = 0;
+    while (s < batch->n_sequences && trained < wanted)
+        trained += batch->drop[s++] == CN_DROP_NONE;
+    return s;
+}
+
+struct cn_span update_part(const struct cn_batch *batch, size_t part, size_t parts)
+{
+    size_t trained = 0;
+    for (size_t s = 0; s < batch->n_sequences; s++)
+        trained += batch->drop[s] == CN_DROP_NONE;
+    const struct cn_span span = {
+        cut_after(batch, trained * part / parts),
+        part + 1 == parts ? batch->n_sequences : cut_after(batch, trained * (part + 1) / parts)};
+    return span;
+}
+
 enum cn_status update_policy(struct update *u, const struct cn_loss_call *call,
                              struct cn_batch *batch, double lr, struct update_times *times)
 {
@@ -287,8 +307,7 @@ enum cn_status update_policy(struct update *u, const struct cn_loss_call *call,
     for (int64_t epoch = 0; epoch < u->settings->train.epochs; epoch++)
         for (size_t part = 0; part < parts; part++, here.update++) {
             struct cn_arena_mark mark = cn_arena_mark(call->scratch);
-            struct cn_span span = {batch->n_sequences * part / parts,
-                                   batch->n_sequences * (part + 1) / parts};
+            const struct cn_span span = update_part(batch, part, parts);
             CN_TRY(optimizer_step(u, &here, batch, span, lr));
             cn_arena_release(call->scratch, mark);
         }

@@ -42,6 +42,10 @@ enum cn_status update_live(const struct cn_batch *batch, uint32_t channels, stru
  * a prepare hook reads them, logp_ref from the reference.  Logically collective. */
 enum cn_status update_score(struct update *update, struct cn_batch *batch, struct cn_arena *arena);
 
+/* Mini-batch `part` of `parts`: a run of sequences with an equal share of the trained ones; the
+ * parts cover the batch. */
+struct cn_span update_part(const struct cn_batch *batch, size_t part, size_t parts);
+
 /* All optimizer steps of one rollout: train.epochs x train.mini_batches.  A step whose loss or
  * gradient is not finite is skipped and counted (update/skipped); CN_ERR_NUMERIC after
  * update.bad_steps_max in a row. Writes PREPARE columns, and logp_old where it was not scored.  lr:
