@@ -41,9 +41,9 @@ rows() { { wc -l < "$work/killed/metrics.jsonl"; } 2> /dev/null || echo 0; }
 kills=0
 for attempt in 1 2 3 4 5 6; do
     target=$(( $(rows) + 7 + attempt * 7919 % 6 ))
-    train killed 2> /dev/null & pid=$!
+    "$bin/carnot" train "$work/run.json" "run.dir=\"$work/killed\"" >> "$work/killed.log" 2>&1 & pid=$!
     while kill -0 $pid 2> /dev/null && [ "$(rows)" -lt $target ]; do sleep 0.01; done
-    if kill -9 "$(pgrep -P $pid carnot || echo $pid)" 2> /dev/null; then kills=$((kills + 1)); fi
+    if kill -9 $pid 2> /dev/null; then kills=$((kills + 1)); fi
     wait $pid 2> /dev/null && break
 done
 train killed || { echo "the resumed run failed:"; tail -5 "$work/killed.log"; exit 1; }
