@@ -42,6 +42,7 @@ struct sample {
     struct sample_settings flags;
     struct cn_arena arena; /* one row */
     size_t context;        /* that the sampler was opened with */
+    bool own_seed;         /* the row has a seed of its own */
     uint64_t rows;         /* read so far: rows without a seed of their own draw different noise */
 };
 
@@ -57,6 +58,7 @@ static enum cn_status row_settings(struct sample *s, const struct cn_json *row,
 {
     const struct cn_json *stop = cn_json_get(row, "stop");
     *out = s->flags;
+    s->own_seed = cn_json_kind(cn_json_get(row, "seed")) != CN_JSON_NULL;
     CN_TRY(row_int(row, "n", 1, 65536, &out->n));
     CN_TRY(row_int(row, "max_tokens", 1, 1000000, &out->max_tokens));
     CN_TRY(row_int(row, "top_k", 0, 1000000000, &out->top_k));
@@ -149,9 +151,8 @@ static enum cn_status write_answer(const struct cn_json *row, size_t sample,
 static enum cn_status sample_ids(struct sample *s, const struct sample_settings *settings,
                                  const struct cn_ids *ids, struct answer *answers)
 {
-    const struct posed posed = {.task = settings->seed == s->flags.seed ? s->rows : 0,
-                                .ids = ids->item,
-                                .n_ids = ids->count};
+    const struct posed posed = {
+        .task = s->own_seed ? 0 : s->rows, .ids = ids->item, .n_ids = ids->count};
     const struct rollout_options rollout = {
         .sampler = s->session.sampler,
         .tokenizer = s->session.tokenizer,

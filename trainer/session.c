@@ -230,6 +230,8 @@ enum cn_status session_open_folder(struct session *s, const struct session_folde
         .device = "cpu",
         .dtype = strcmp(folder->dtype, "bf16") == 0 ? CN_DTYPE_BF16 : CN_DTYPE_F32,
         .threads = folder->threads};
+    if (strcmp(folder->dtype, "f32") != 0 && strcmp(folder->dtype, "bf16") != 0)
+        return cn_fail(CN_ERR_CONFIG, "--dtype \"%s\": choose f32 or bf16", folder->dtype);
     CN_TRY(cn_tokenizer_open(folder->path, folder->template_name, &s->tokenizer));
     CN_TRY(cn_model_open(&settings, &s->model));
     return check_fit(s);

@@ -135,6 +135,10 @@ static enum cn_status check_together(const struct settings *s)
     if (s->optimizer.betas.count != 2)
         return cn_fail(CN_ERR_CONFIG, "optimizer.betas needs two numbers, found %zu",
                        s->optimizer.betas.count);
+    for (size_t i = 0; i < 2; i++)
+        if (s->optimizer.betas.value[i] >= 1)
+            return cn_fail(CN_ERR_CONFIG, "optimizer.betas has %g: both must be below 1",
+                           s->optimizer.betas.value[i]);
     for (size_t i = 0; i < s->eval.k.count; i++)
         if (s->eval.k.value[i] > (double)s->eval.samples ||
             s->eval.k.value[i] != floor(s->eval.k.value[i]))

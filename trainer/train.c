@@ -184,15 +184,17 @@ static enum cn_status finish(struct train *t, enum cn_status status)
         [CN_OK] = "done", [CN_STOPPED] = "stopped", [CN_PRUNED] = "pruned"};
     const char *state =
         status == CN_OK || status == CN_STOPPED || status == CN_PRUNED ? words[status] : "failed";
+    const bool opened = t->report.first > 0;
     char message[2048];
     strncpy(message, cn_fail_message(), sizeof message - 1);
     message[sizeof message - 1] = 0;
     if (status == CN_STOPPED || status == CN_PRUNED) {
         cn_fail_clear();
-        CN_TRY(train_save(t));
+        if (opened) CN_TRY(train_save(t)); /* an unfinished warm start begins again */
         cn_fail(status, "%s", message);
     }
-    if (t->run) train_write_status(t, state, status, message);
+    /* A start that is refused leaves the status of the run that stands in the folder as it is. */
+    if (opened || status != CN_ERR_CONFIG) train_write_status(t, state, status, message);
     return status;
 }
 
