@@ -313,6 +313,70 @@ a_run_folder_is_not_reused_silently() {
     train 2 'optimizer.lr' again train.steps=2 optimizer.lr=1e-2
 }
 
+a_refused_start_leaves_the_run_as_it_is() {
+    local file
+    train 0 '' refused train.steps=1
+    for file in config.resolved.json overrides.txt env.json STATUS.json; do
+        cp runs/refused/$file before.$file
+    done
+    train 2 'optimizer.lr' refused optimizer.lr=1e-2
+    gives 2 'holds a run of carnot train' "$carnot" sft tiny.json run.name=refused sft.steps=1
+    for file in config.resolved.json overrides.txt env.json STATUS.json; do
+        cmp "runs/refused/$file" before.$file || complain "$file changed"
+    done
+}
+
+a_damaged_checkpoint_makes_way_for_an_older_one() {
+    train 0 '' damaged train.steps=3
+    truncate -s 100 runs/damaged/checkpoints/step_000003/state/optimizer.safetensors
+    train 0 'going on after step 2' damaged train.steps=4
+    says 'step_000003 is damaged'
+    [ "$(grep -c '"step": 3' runs/damaged/metrics.jsonl)" = 1 ] || complain 'step 3 must stand once'
+    truncate -s 100 runs/damaged/checkpoints/step_*/state/optimizer.safetensors
+    train 3 'no checkpoint in runs/damaged/checkpoints' damaged train.steps=5
+}
+
+a_run_from_a_checkpoint_goes_on_with_the_same_command() {
+    local from
+    train 0 '' source train.steps=2
+    from=run.resume=runs/source/checkpoints/step_000002
+    train 0 'going on after step 2' branch $from train.steps=3 optimizer.lr=1e-2
+    train 0 'going on after step 3' branch $from train.steps=4 optimizer.lr=1e-2
+    train 2 'has checkpoints of its own' branch run.resume=runs/source/checkpoints/step_000001
+    # A checkpoint of its own takes the run back, once.
+    from=run.resume=runs/branch/checkpoints/step_000003
+    train 0 'going on after step 3' branch $from train.steps=3 optimizer.lr=1e-2
+    says 'step_000004.old'
+    train 0 'going on after step 3' branch $from train.steps=5 optimizer.lr=1e-2
+    train 0 'going on after step 5' branch $from train.steps=6 optimizer.lr=1e-2
+}
+
+supervised_runs_keep_their_folder_as_training_does() {
+    sft() {
+        local code=$1 text=$2
+        shift 2
+        gives "$code" "$text" "$carnot" sft tiny.json run.name=sft sft.lr=1e-2 sft.rows=4 "$@"
+    }
+    sft 0 '4 rows a step x 5 steps' sft.steps=5 --dry-run
+    [ ! -e runs/sft ] || complain 'a dry run made a run folder'
+    sft 0 'step    2/2' sft.steps=2
+    status_is runs/sft 'done' 0
+    grep -q '"command": "sft"' runs/sft/STATUS.json || complain 'STATUS.json does not name the command'
+    echo '{"step": 9, "sft/loss": 1}' >>runs/sft/metrics.jsonl
+    sft 0 'going on after step 2' sft.steps=3
+    [ "$(wc -l <runs/sft/metrics.jsonl)" = 4 ] || complain "steps 0 to 3, found: $(cat runs/sft/metrics.jsonl)"
+    sft 2 'sft.rows' sft.steps=4 sft.rows=2
+    train 2 'holds a run of carnot sft' sft
+    gives 0 'sft/loss' "$carnot" show runs/sft
+    "$carnot" sft tiny.json run.name=running sft.lr=1e-2 sft.rows=4 sft.steps=100000 2>sft.err &
+    local pid=$!
+    wait_for $pid sft.err 'step    1/'
+    status_is runs/running running 0
+    kill -INT $pid
+    wait $pid
+    status_is runs/running stopped 75
+}
+
 a_run_folder_in_use_names_host_and_pid() {
     "$carnot" train tiny.json run.name=busy train.steps=100000 2>busy.err &
     local pid=$!

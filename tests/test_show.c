@@ -153,6 +153,24 @@ TEST(show_draws_a_running_run_with_damaged_lines)
     remove_run();
 }
 
+TEST(show_draws_the_losses_of_a_supervised_run)
+{
+    struct cn_str out = {NULL, 0, 0};
+    make_run();
+    write_file("STATUS.json", "{\"command\": \"sft\", \"state\": \"running\", \"step\": 2}");
+    write_file("config.resolved.json", "{\"train\": {\"steps\": 40}, \"sft\": {\"steps\": 9}}");
+    write_file("metrics.jsonl", "{\"step\": 0, \"sft/validation_loss\": 3}\n"
+                                "{\"step\": 1, \"sft/loss\": 2.5}\n"
+                                "{\"step\": 2, \"sft/loss\": 1.5, \"sft/validation_loss\": 2}\n");
+    CHECK_INT(show("", &out), 0);
+    CHECK_HAS(out, "running, step 2 of 9");
+    CHECK_HAS(out, "sft/loss   last 1.5");
+    CHECK_HAS(out, "sft/validation_loss   last 2");
+    CHECK(strstr(out.data, "reward/mean") == NULL);
+    cn_str_free(&out);
+    remove_run();
+}
+
 TEST(show_prints_answers_of_a_step_without_control_characters)
 {
     struct cn_str out = {NULL, 0, 0};

@@ -62,3 +62,14 @@ enum cn_status arguments_read(struct arguments *a, int argc, char **argv, struct
     cn_json_close(object);
     return status;
 }
+
+bool arguments_take(int *argc, char **argv, const char *flag)
+{
+    for (int i = 1; i < *argc; i++)
+        if (strcmp(argv[i], flag) == 0) {
+            memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof *argv);
+            --*argc;
+            return true;
+        }
+    return false;
+}

@@ -15,4 +15,7 @@ struct arguments {
 enum cn_status arguments_read(struct arguments *arguments, int argc, char **argv,
                               struct cn_arena *arena, void *settings);
 
+/* Takes a bare flag such as "--dry-run" out of argv; true if it was there. */
+bool arguments_take(int *argc, char **argv, const char *flag);
+
 #endif

@@ -250,15 +250,16 @@ static enum cn_status open_state(const char *folder, struct cn_json **out)
     return status;
 }
 
-enum cn_status checkpoint_find(const char *run_path, struct cn_arena *arena, bool *found,
+enum cn_status checkpoint_find(const char *run_path, uint64_t below, struct cn_arena *arena,
                                const char **folder)
 {
     struct steps steps;
     char path[PATH_SIZE], name[64], *copy;
-    *found = false;
+    *folder = NULL;
     CN_TRY(list_steps(run_path, arena, &steps));
     for (size_t i = 0; i < steps.n; i++) {
         struct cn_json *state = NULL;
+        if ((uint64_t)steps.item[i] >= below) continue;
         snprintf(name, sizeof name, "checkpoints/step_%06" PRId64, steps.item[i]);
         CN_TRY(path_of(path, run_path, name));
         if (open_state(path, &state) != CN_OK) {
@@ -269,10 +270,38 @@ enum cn_status checkpoint_find(const char *run_path, struct cn_arena *arena, boo
         cn_json_close(state);
         CN_TRY(cn_arena_text(arena, path, strlen(path), &copy));
         *folder = copy;
-        *found = true;
         return CN_OK;
     }
+    if (steps.n)
+        return cn_fail(CN_ERR_DATA,
+                       "no checkpoint in %s/checkpoints can be read; move them away to start anew",
+                       run_path);
     return CN_OK;
+}
+
+enum cn_status checkpoint_forget(const char *run_path, uint64_t last)
+{
+    struct cn_arena arena;
+    struct steps steps;
+    cn_arena_init(&arena);
+    enum cn_status status = list_steps(run_path, &arena, &steps);
+    for (size_t i = 0; status == CN_OK && i < steps.n; i++) {
+        char name[64], folder[PATH_SIZE], old[PATH_SIZE + 8];
+        if ((uint64_t)steps.item[i] <= last) continue;
+        snprintf(name, sizeof name, "checkpoints/step_%06" PRId64, steps.item[i]);
+        status = path_of(folder, run_path, name);
+        if (status != CN_OK) break;
+        snprintf(old, sizeof old, "%s.old", folder);
+        remove_tree(old);
+        if (rename(folder, old))
+            status = cn_fail(CN_ERR_IO, "cannot rename %s to %s: %s", folder, old, strerror(errno));
+        else
+            cn_log_warn("%s is behind the step that the run goes on from: kept as %s until that "
+                        "step is saved again",
+                        folder, old);
+    }
+    cn_arena_free(&arena);
+    return status;
 }
 
 static enum cn_status read_numbers(const struct cn_json *state, struct checkpoint_state *out)

@@ -43,10 +43,15 @@ enum cn_status checkpoint_save(const struct checkpoint *checkpoint,
 /* Writes a Hugging Face folder RUN/checkpoints/<name>, replacing what stands there. */
 enum cn_status checkpoint_export(const struct checkpoint *checkpoint, const char *name);
 
-/* Newest complete checkpoint of the run; *found is false if there is none.  A damaged one is passed
- * over with a warning that names the file.  folder: in `arena`. */
-enum cn_status checkpoint_find(const char *run_path, struct cn_arena *arena, bool *found,
+/* Newest checkpoint of the run before step `below` whose state.json can be read; damaged ones are
+ * passed over with a warning that names the file.  folder: in `arena`, NULL if the run has no
+ * checkpoint.  Fails: CN_ERR_DATA if it has some, but none of them will do. */
+enum cn_status checkpoint_find(const char *run_path, uint64_t below, struct cn_arena *arena,
                                const char **folder);
+
+/* Renames the run's checkpoints behind step `last` to step_N.old, with a warning: they are no
+ * longer ahead of the run.  Fails: CN_ERR_IO. */
+enum cn_status checkpoint_forget(const char *run_path, uint64_t last);
 
 /* Restores model, plug-in states and numbers from a checkpoint's folder.
  * Fails: CN_ERR_IO, CN_ERR_DATA or CN_ERR_MODEL naming the file. */

@@ -20,40 +20,60 @@ static enum cn_status read_shape(const struct session *s, struct model_shape *sh
     return cn_fail(CN_ERR_CONFIG, "no model: set model.path=FOLDER or model.init");
 }
 
-static enum cn_status make_plan(const struct session *s, const struct model_shape *shape,
-                                struct plan *plan)
+/* What sampling and the batch of a rollout need beyond the model. */
+static void plan_rollout(const struct session *s, struct plan_settings *plan)
 {
     const struct settings *t = &s->settings;
-    const size_t context = (size_t)(t->data.max_prompt_tokens + t->rollout.max_tokens);
-    const size_t sequences = (size_t)(t->train.prompts * t->train.samples);
+    plan->top = s->recipe.top.form != CN_TOP_NONE;
+    plan->frozen = s->recipe.needs & CN_NEEDS(logp_ref) ? 1 : 0;
+    plan->slots = (size_t)t->rollout.slots + 1;
+    plan->context = plan->longest;
+    plan->sequences = (size_t)(t->train.prompts * t->train.samples);
+}
+
+static enum cn_status make_plan(const struct session *s,
+                                const struct supervised_settings *supervised,
+                                const struct model_shape *shape, struct plan *plan)
+{
+    const struct settings *t = &s->settings;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
-    struct plan_settings settings = {.trainable = true,
-                                     .checkpoint_activations = t->update.checkpoint_activations,
-                                     .top = s->recipe.top.form != CN_TOP_NONE,
-                                     .resume = strcmp(t->run.resume, "never") != 0,
-                                     .frozen = s->recipe.needs & CN_NEEDS(logp_ref) ? 1 : 0,
-                                     .atom_tokens = (size_t)t->update.atom_tokens,
-                                     .longest = context,
-                                     .threads = t->parallel.threads ? (int)t->parallel.threads
-                                                                    : (int)(cores > 0 ? cores : 1),
-                                     .slots = (size_t)t->rollout.slots + 1,
-                                     .context = context,
-                                     .sequences = sequences,
-                                     .tokens = sequences * context};
+    struct plan_settings settings = {
+        .trainable = true,
+        .checkpoint_activations = t->update.checkpoint_activations,
+        .resume = strcmp(t->run.resume, "never") != 0,
+        .atom_tokens = (size_t)t->update.atom_tokens,
+        .longest = (size_t)(t->data.max_prompt_tokens + t->rollout.max_tokens),
+        .threads = t->parallel.threads ? (int)t->parallel.threads : (int)(cores > 0 ? cores : 1)};
     CN_TRY(session_dtype(s, &settings.dtype));
     settings.engine_dtype = settings.dtype;
+    if (supervised)
+        settings.sequences = (size_t)supervised->rows;
+    else
+        plan_rollout(s, &settings);
+    settings.tokens = settings.sequences * settings.longest;
     return plan_make(shape, &settings, plan);
 }
 
-enum cn_status dry_run_check(const struct session *s)
+enum cn_status dry_run_check(const struct session *s, const struct supervised_settings *supervised)
 {
     struct model_shape shape;
     struct plan plan;
     bool known;
     CN_TRY(read_shape(s, &shape, &known));
     if (!known) return CN_OK;
-    CN_TRY(make_plan(s, &shape, &plan));
+    CN_TRY(make_plan(s, supervised, &shape, &plan));
     return plan_check(&plan, plan_available(""));
+}
+
+static void print_supervised(const struct session *s, const struct supervised_settings *plan)
+{
+    cn_log_info("%lld rows a step x %lld steps = %lld rows, in atoms of %lld tokens; prompts of at "
+                "most %lld tokens",
+                (long long)plan->rows, (long long)plan->steps,
+                (long long)(plan->rows * plan->steps), (long long)s->settings.update.atom_tokens,
+                (long long)s->settings.data.max_prompt_tokens);
+    cn_log_info("learning rate %g, %g %% of the rows held out for validation", plan->lr,
+                100 * plan->validation);
 }
 
 static void print_arithmetic(const struct session *s)
@@ -74,7 +94,8 @@ static void print_arithmetic(const struct session *s)
     cn_log_info("algorithm %s: %s", s->recipe.row->name, s->recipe.row->summary);
 }
 
-static enum cn_status print_memory(const struct session *s)
+static enum cn_status print_memory(const struct session *s,
+                                   const struct supervised_settings *supervised)
 {
     struct model_shape shape;
     struct plan plan;
@@ -85,7 +106,7 @@ static enum cn_status print_memory(const struct session *s)
         cn_log_info("memory: model type %s is not planned", s->settings.model.type);
         return CN_OK;
     }
-    CN_TRY(make_plan(s, &shape, &plan));
+    CN_TRY(make_plan(s, supervised, &shape, &plan));
     enum cn_status status = plan_print(&plan, plan_available(""), &text);
     if (status == CN_OK)
         cn_log_info("\nmemory, %.1f million parameters\n%s", 1e-6 * (double)plan.parameters,
@@ -95,15 +116,18 @@ static enum cn_status print_memory(const struct session *s)
     return plan_check(&plan, plan_available(""));
 }
 
-enum cn_status dry_run_print(struct session *s)
+enum cn_status dry_run_print(struct session *s, const struct supervised_settings *supervised)
 {
     struct cn_str text = {0};
-    print_arithmetic(s);
+    if (supervised)
+        print_supervised(s, supervised);
+    else
+        print_arithmetic(s);
     enum cn_status status = config_print_changes(s->config, &text);
     if (status == CN_OK)
         cn_log_info("\nvalues that differ from preset and default\n%s",
                     text.length ? text.data : "none\n");
     cn_str_free(&text);
     CN_TRY(status);
-    return print_memory(s);
+    return print_memory(s, supervised);
 }

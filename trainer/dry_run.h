@@ -5,13 +5,15 @@
 
 #include "session.h"
 
-/* `carnot train --dry-run`: prints everything to standard error.  Fails: CN_ERR_MEMORY if the plan
+/* `--dry-run`: prints everything to standard error.  supervised: the plan of `carnot sft`, NULL for
+ * `carnot train`.  Fails: CN_ERR_MEMORY if the plan
  * does not fit; CN_ERR_MODEL if the model's shape cannot be read.  Nothing is opened but
  * config.json. */
-enum cn_status dry_run_print(struct session *session);
+enum cn_status dry_run_print(struct session *session, const struct supervised_settings *supervised);
 
 /* The memory plan against what is available, before the start.  Models without a plan (table) pass.
  */
-enum cn_status dry_run_check(const struct session *session);
+enum cn_status dry_run_check(const struct session *session,
+                             const struct supervised_settings *supervised);
 
 #endif

@@ -7,8 +7,9 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char *const always[] = {"reward/mean", "policy/entropy"};
-enum { N_ALWAYS = sizeof always / sizeof *always, FILE_MAX = 64 << 20 };
+static const char *const curves[] = {"reward/mean", "policy/entropy", "sft/loss",
+                                     "sft/validation_loss"};
+enum { N_CURVES = sizeof curves / sizeof *curves, FILE_MAX = 64 << 20 };
 
 enum cn_status history_lines(const char *path,
                              enum cn_status (*visit)(void *, struct cn_json *, bool *), void *self,
@@ -115,10 +116,10 @@ static enum cn_status take_row(void *self, struct cn_json *row, bool *keep)
     bool trains = false;
     history->rows++;
     if (cn_json_kind(step) != CN_JSON_NUMBER) return CN_OK;
-    for (int i = 0; i < N_ALWAYS; i++) {
-        const struct cn_json *value = cn_json_get(row, always[i]);
+    for (int i = 0; i < N_CURVES; i++) {
+        const struct cn_json *value = cn_json_get(row, curves[i]);
         if (cn_json_kind(value) != CN_JSON_NUMBER) continue;
-        CN_TRY(add_point(history, always[i], cn_json_number(step), cn_json_number(value)));
+        CN_TRY(add_point(history, curves[i], cn_json_number(step), cn_json_number(value)));
         trains = true;
     }
     for (const struct cn_json *m = cn_json_first(row); m; m = cn_json_next(m))
@@ -137,8 +138,8 @@ enum cn_status history_read(const char *folder, struct history *out)
     struct history history = {.series = NULL};
     struct history_series *unused;
     enum cn_status status = cn_str_format(&path, "%s/metrics.jsonl", folder);
-    for (int i = 0; i < N_ALWAYS && status == CN_OK; i++)
-        status = find_series(&history, always[i], &unused);
+    for (int i = 0; i < N_CURVES && status == CN_OK; i++)
+        status = find_series(&history, curves[i], &unused);
     if (status == CN_OK) status = history_lines(path.data, take_row, &history, &history.damaged);
     cn_str_free(&path);
     if (status == CN_OK)

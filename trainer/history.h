@@ -13,8 +13,9 @@ struct history_series {
 };
 
 struct history {
-    struct history_series
-        *series; /* reward/mean, policy/entropy, then eval/<set>/pass@1 in order of appearance */
+    /* reward/mean, policy/entropy, sft/loss, sft/validation_loss, each perhaps empty; then
+     * eval/<set>/pass@1 in order of appearance */
+    struct history_series *series;
     size_t n_series, series_capacity;
     struct cn_json *last; /* newest whole row that is not an evaluation alone; may be NULL */
     size_t rows, damaged; /* of metrics.jsonl */

@@ -46,7 +46,8 @@ enum cn_status record_close_segment(struct record *record);
 enum cn_status record_close(struct record *take_record);
 
 /* Makes the run forget the steps `first` and later: deletes their segments and samples, and the
- * unfinished files of a killed process, and cuts metrics.jsonl.  To be called by one rank before
+ * unfinished files of a killed process, and cuts metrics.jsonl and bad_batches.jsonl (and
+ * warm_start.jsonl if nothing is left of the run: first = 0).  To be called by one rank before
  * anybody records; missing files are fine. Fails: CN_ERR_DATA if a segment holds steps on both
  * sides; CN_ERR_IO. */
 enum cn_status record_truncate(const char *folder, uint64_t first);

@@ -11,7 +11,7 @@
 #include <string.h>
 #include <unistd.h>
 
-static const size_t metrics_limit = (size_t)1 << 32;
+static const size_t rows_limit = (size_t)1 << 32;
 
 static bool ends_with(const char *text, const char *ending)
 {
@@ -89,11 +89,11 @@ static enum cn_status clean_folder(const char *run, const char *sub, uint64_t fi
     return status;
 }
 
-/* Whether a line of metrics.jsonl is whole and of a step below `first`. */
+/* Whether a line of a file of rows is whole and of a step below `first`. */
 static bool keep_line(struct cn_text line, uint64_t first)
 {
     struct cn_json *row = NULL;
-    if (cn_json_parse(line, "metrics.jsonl", &row) != CN_OK) {
+    if (cn_json_parse(line, "rows of a run", &row) != CN_OK) {
         cn_fail_clear(); /* half a line of a killed process */
         return false;
     }
@@ -103,12 +103,12 @@ static bool keep_line(struct cn_text line, uint64_t first)
     return keep;
 }
 
-static enum cn_status trim_metrics(const char *path, uint64_t first)
+static enum cn_status trim_rows(const char *path, uint64_t first)
 {
     struct cn_str text = {NULL, 0, 0}, kept = {NULL, 0, 0};
     enum cn_status status = CN_OK;
     if (access(path, F_OK) != 0) return CN_OK;
-    CN_TRY_GOTO(cn_file_read(path, metrics_limit, &text), out);
+    CN_TRY_GOTO(cn_file_read(path, rows_limit, &text), out);
     for (size_t at = 0; at < text.length;) {
         const char *end = memchr(text.data + at, '\n', text.length - at);
         if (!end) break; /* without its newline a line is not whole */
@@ -127,11 +127,17 @@ out:
 
 enum cn_status record_truncate(const char *folder, uint64_t first)
 {
+    static const char *const rows[] = {"metrics.jsonl", "bad_batches.jsonl", "warm_start.jsonl"};
+    const size_t n = first ? 2 : 3; /* the warm start lies before every step */
+    struct cn_str path = {NULL, 0, 0};
+    enum cn_status status = CN_OK;
     CN_TRY(clean_folder(folder, "tokens", first, judge_segment));
     CN_TRY(clean_folder(folder, "samples", first, judge_samples));
-    struct cn_str path = {NULL, 0, 0};
-    enum cn_status status = cn_str_format(&path, "%s/metrics.jsonl", folder);
-    if (status == CN_OK) status = trim_metrics(path.data, first);
+    for (size_t i = 0; i < n && status == CN_OK; i++) {
+        cn_str_clear(&path);
+        status = cn_str_format(&path, "%s/%s", folder, rows[i]);
+        if (status == CN_OK) status = trim_rows(path.data, first);
+    }
     cn_str_free(&path);
     return status;
 }

@@ -1,6 +1,8 @@
 /* The run folder and the wish to stop. */
 #include "run.h"
 
+#include "history.h"
+
 #include "carnot/log.h"
 
 #include <errno.h>
@@ -18,7 +20,8 @@
 
 struct run_folder {
     char *path;
-    int lock; /* file descriptor of run.lock */
+    const char *command; /* that the run belongs to */
+    int lock;            /* file descriptor of run.lock */
     int attempt;
 };
 
@@ -106,7 +109,7 @@ static enum cn_status write_environment(const struct run_folder *run)
     return status;
 }
 
-static enum cn_status write_start(struct run_folder *run, const struct run_start *start)
+enum cn_status run_begin(const struct run_folder *run, const struct run_start *start)
 {
     struct cn_str command = {0};
     enum cn_status status = write_file(run, "config.resolved.json", start->resolved);
@@ -139,6 +142,22 @@ static enum cn_status make_folders(struct run_folder *run)
     return status;
 }
 
+/* A folder belongs to the command that began its run. */
+static enum cn_status check_owner(const struct run_folder *run)
+{
+    struct cn_json *report;
+    CN_TRY(history_file(run->path, "STATUS.json", &report));
+    const struct cn_text owner = cn_json_text(cn_json_get(report, "command"));
+    enum cn_status status = CN_OK;
+    if (owner.length && !cn_text_is(owner, run->command))
+        status = cn_fail(CN_ERR_CONFIG,
+                         "run folder %s holds a run of carnot %.*s; choose another run.dir or "
+                         "run.name for carnot %s",
+                         run->path, (int)owner.length, owner.data, run->command);
+    cn_json_close(report);
+    return status;
+}
+
 enum cn_status run_open(const struct run_start *start, struct run_folder **out)
 {
     struct run_folder *run = calloc(1, sizeof *run);
@@ -146,10 +165,12 @@ enum cn_status run_open(const struct run_start *start, struct run_folder **out)
     enum cn_status status;
     if (!run) return cn_fail(CN_ERR_MEMORY, "out of memory");
     run->lock = -1;
+    run->command = start->command[0];
     CN_TRY_GOTO(expand(&start->settings->run, &path), out);
     run->path = path.data;
     CN_TRY_GOTO(cn_folder_make(run->path), out);
     CN_TRY_GOTO(take_lock(run), out);
+    CN_TRY_GOTO(check_owner(run), out);
     if (start->deny_existing && exists(run, "STATUS.json")) {
         status = cn_fail(CN_ERR_CONFIG,
                          "a run stands in %s already and run.resume=never; choose another "
@@ -158,7 +179,6 @@ enum cn_status run_open(const struct run_start *start, struct run_folder **out)
         goto out;
     }
     CN_TRY_GOTO(make_folders(run), out);
-    CN_TRY_GOTO(write_start(run, start), out);
     *out = run;
     return CN_OK;
 out:
@@ -200,8 +220,9 @@ enum cn_status run_status_write(struct run_folder *run, const struct run_status 
     gmtime_r(&now, &parts);
     strftime(stamp, sizeof stamp, "%Y-%m-%dT%H:%M:%SZ", &parts);
     enum cn_status result = cn_str_format(
-        &text, "{\n  \"state\": \"%s\",\n  \"step\": %llu,\n  \"objective\": ", status->state,
-        (unsigned long long)status->step);
+        &text,
+        "{\n  \"command\": \"%s\",\n  \"state\": \"%s\",\n  \"step\": %llu,\n  \"objective\": ",
+        run->command, status->state, (unsigned long long)status->step);
     if (result == CN_OK) result = cn_json_real(&text, status->objective, 9);
     if (result == CN_OK) result = cn_str_add(&text, ",\n  \"best\": ");
     if (result == CN_OK) result = cn_json_real(&text, status->best, 9);

@@ -11,27 +11,32 @@
 
 struct run_folder;
 
-/* What is written at the start. */
+/* What a run is started with. */
 struct run_start {
     const struct settings *settings;
     struct cn_text resolved;    /* config.resolved.json */
-    const char *const *command; /* argv, NULL-terminated: overrides.txt */
+    const char *const *command; /* argv, NULL-terminated: overrides.txt; [0]: the subcommand */
     bool deny_existing;         /* run.resume=never: a folder with a run in it is an error */
 };
 
 /* Creates or enters the folder ({name} and {seed} of run.dir are replaced), takes its lock, opens
- * the log. Fails: CN_ERR_CONFIG if another process holds it (host and pid are named) or a run
- * stands in it although run.resume=never; CN_ERR_IO.  Not collective. */
+ * the log; what stands in the folder is not touched.  start->command is borrowed until run_close.
+ * Fails: CN_ERR_CONFIG if another process holds it (host and pid are named), if it holds another
+ * command's run, or a run although run.resume=never; CN_ERR_IO.  Not collective. */
 enum cn_status run_open(const struct run_start *start, struct run_folder **out);
 
-/* Writes the last STATUS.json and gives the lock back. */
+/* Writes config.resolved.json, overrides.txt and env.json: only once nothing can refuse the start.
+ * Fails: CN_ERR_IO. */
+enum cn_status run_begin(const struct run_folder *run, const struct run_start *start);
+
+/* Gives the lock back. */
 void run_close(struct run_folder *take_run);
 
 const char *run_path(const struct run_folder *run);
 int run_attempt(const struct run_folder *run);     /* 1 for the first start */
 bool run_has_pruned(const struct run_folder *run); /* a file PRUNE stands in the folder */
 
-/* How the run stands; written to STATUS.json at once. */
+/* How the run stands; written to STATUS.json at once, with the command that it belongs to. */
 struct run_status {
     const char *state; /* running, done, stopped, pruned, failed */
     uint64_t step;

@@ -107,18 +107,29 @@ static const struct cn_option record_options[] = {
     {FIELD(record, samples), INT(0, 1e6), IS "4", SAFE, .help = "answers per step written as text to samples/"},
     {0}};
 
-static const struct cn_option supervised_options[] = {
+#define SUPERVISED_ROWS INT(1, 1e6), IS "64", .help = "rows per step"
+#define SUPERVISED_LR REAL(0, 10), IS "1e-5", .help = "learning rate; the schedule is the optimizer's"
+#define SUPERVISED_WARMUP INT(0, 1e9), IS "0", .unit = "optimizer steps", .help = "the learning rate grows linearly from 0"
+
+static const struct cn_option warm_start_options[] = {
     {FIELD(supervised, steps), INT(0, 1e9), IS "0", .unit = "optimizer steps", .help = "length; 0: none"},
-    {FIELD(supervised, rows), INT(1, 1e6), IS "64", .help = "rows per step"},
-    {FIELD(supervised, lr), REAL(0, 10), IS "1e-5", .help = "learning rate; the schedule is the optimizer's"},
-    {FIELD(supervised, warmup_steps), INT(0, 1e9), IS "0", .unit = "optimizer steps", .help = "the learning rate grows linearly from 0"},
+    {FIELD(supervised, rows), SUPERVISED_ROWS},
+    {FIELD(supervised, lr), SUPERVISED_LR},
+    {FIELD(supervised, warmup_steps), SUPERVISED_WARMUP},
+    {0}};
+
+static const struct cn_option sft_options[] = {
+    {FIELD(supervised, steps), INT(0, 1e9), IS "0", SAFE, .unit = "optimizer steps", .help = "length of the run"},
+    {FIELD(supervised, rows), SUPERVISED_ROWS},
+    {FIELD(supervised, lr), SUPERVISED_LR},
+    {FIELD(supervised, warmup_steps), SUPERVISED_WARMUP},
     {FIELD(supervised, validation), REAL(0, 0.5), IS "0", .help = "share of the rows that is held out for the validation loss"},
-    {FIELD(supervised, every), INT(0, 1e9), IS "50", .unit = "optimizer steps", .help = "steps between validations"},
+    {FIELD(supervised, every), INT(0, 1e9), IS "50", SAFE, .unit = "optimizer steps", .help = "steps between validations"},
     {0}};
 // clang-format on
 
 const struct settings_section settings_sections[] = {
-#define X(name, type, text) {#name, text, type##_options, offsetof(struct settings, name)},
+#define X(name, type, text) {#name, text, name##_options, offsetof(struct settings, name)},
     SETTINGS_SECTIONS(X)
 #undef X
         {0}};

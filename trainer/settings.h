@@ -74,7 +74,8 @@ struct record_settings {
     int64_t every, samples;
 };
 
-/* Supervised training: all of `carnot sft`, and the warm start of `carnot train`. */
+/* Supervised training: all of `carnot sft`, and the warm start of `carnot train`, which validates
+ * nothing (validation and every are 0). */
 struct supervised_settings {
     int64_t steps, rows;
     double lr;
@@ -83,7 +84,7 @@ struct supervised_settings {
     int64_t every;
 };
 
-/* name, member and type prefix of each section, what it is about */
+/* name (of the section, its member and its option table), struct prefix, what it is about */
 #define SETTINGS_SECTIONS(X)                                                                       \
     X(run, run, "the run: folder, seed, device")                                                   \
     X(train, train, "how many steps, prompts, samples")                                            \

@@ -1,9 +1,9 @@
 /* carnot sft: supervised fine-tuning on right answers. */
-#include "checkpoint.h"
+#include "arguments.h"
 #include "clock.h"
 #include "command.h"
-#include "run.h"
-#include "session.h"
+#include "dry_run.h"
+#include "resume.h"
 #include "supervised.h"
 
 #include "carnot/log.h"
@@ -22,20 +22,13 @@ struct sft {
     struct cn_arena arena; /* one step */
     struct cn_metrics metrics;
     uint64_t steps;
+    double loss; /* of the newest validation, else of the newest step; NaN: none yet */
+    bool opened; /* everything stands; STATUS.json is this start's */
 };
 
-static enum cn_status open_all(struct sft *t, char **argv)
+static void connect(struct sft *t)
 {
     struct session *s = &t->session;
-    const struct run_start start = {.settings = &s->settings,
-                                    .resolved = cn_str_text(&s->resolved),
-                                    .command = (const char *const *)argv,
-                                    .deny_existing = strcmp(s->settings.run.resume, "never") == 0};
-    CN_TRY(run_open(&start, &t->run));
-    cn_log_info("run folder: %s", run_path(t->run));
-    CN_TRY(session_open_model(s, true));
-    CN_TRY(session_open_train(s));
-    if (s->settings.data.eval) CN_TRY(session_open_sets(s));
     t->supervised = (struct supervised){.settings = &s->settings,
                                         .plan = &s->settings.sft,
                                         .model = s->model,
@@ -47,26 +40,43 @@ static enum cn_status open_all(struct sft *t, char **argv)
                                         .tokenizer = s->tokenizer,
                                         .resolved = cn_str_text(&s->resolved)};
     t->state.best = t->state.base = (double)NAN;
-    t->steps = (uint64_t)s->settings.sft.steps;
-    if (t->steps == 0)
-        return cn_fail(CN_ERR_CONFIG, "sft.steps is 0: say how many optimizer steps to take");
-    return session_dtype(s, &t->checkpoint.dtype);
 }
 
-static enum cn_status resume(struct sft *t)
+static enum cn_status write_status(struct sft *t, const char *state, enum cn_status outcome,
+                                   const char *message)
 {
-    const char *choice = t->session.settings.run.resume, *folder = NULL;
-    bool found = false;
-    if (strcmp(choice, "never") == 0) return CN_OK;
-    if (strcmp(choice, "auto") == 0)
-        CN_TRY(checkpoint_find(run_path(t->run), &t->session.arena, &found, &folder));
-    else
-        folder = choice;
-    if (!folder) return CN_OK;
-    CN_TRY(checkpoint_load(&t->checkpoint, folder, &t->state));
+    const struct run_status now = {.state = state,
+                                   .step = t->state.step,
+                                   .objective = t->loss,
+                                   .best = t->state.best,
+                                   .exit_code = cn_status_exit_code(outcome),
+                                   .message = message};
+    return run_status_write(t->run, &now);
+}
+
+static enum cn_status open_all(struct sft *t, char **argv)
+{
+    struct session *s = &t->session;
+    const struct run_start start = {.settings = &s->settings,
+                                    .resolved = cn_str_text(&s->resolved),
+                                    .command = (const char *const *)argv,
+                                    .deny_existing = strcmp(s->settings.run.resume, "never") == 0};
+    struct resume resume;
+    CN_TRY(dry_run_check(s, &s->settings.sft));
+    CN_TRY(run_open(&start, &t->run));
+    cn_log_info("run folder: %s", run_path(t->run));
+    CN_TRY(resume_find(s, t->run, &resume));
+    t->state.step = resume.step;
+    CN_TRY(run_begin(t->run, &start));
+    CN_TRY(session_open_model(s, true));
+    CN_TRY(session_open_train(s));
+    if (s->settings.data.eval) CN_TRY(session_open_sets(s));
+    connect(t);
+    CN_TRY(session_dtype(s, &t->checkpoint.dtype));
+    CN_TRY(resume_load(s, &resume, &t->checkpoint, &t->state));
     t->supervised.position = t->state.position;
-    cn_log_info("going on after step %llu from %s", (unsigned long long)t->state.step, folder);
-    return CN_OK;
+    t->opened = true;
+    return write_status(t, "running", CN_OK, "");
 }
 
 /* Loss on rows that are not trained on: of the first evaluation set, or of what sft.validation
@@ -85,6 +95,7 @@ static enum cn_status validate(struct sft *t, uint64_t step)
                       : VALIDATION_ROWS;
     CN_TRY(supervised_validate(&view, tasks, rows, &t->arena, &loss));
     CN_TRY(cn_metrics_set(&t->metrics, "sft/validation_loss", loss));
+    t->loss = loss;
     cn_log_info("validation at step %llu: loss %.4f nats per token over %zu rows",
                 (unsigned long long)step, loss, rows);
     return CN_OK;
@@ -109,6 +120,7 @@ static enum cn_status one_step(struct sft *t, uint64_t step)
     CN_TRY(supervised_step(&t->supervised, lr, &t->arena, &result));
     double seconds = clock_seconds() - start;
     t->state.step = step;
+    t->loss = result.loss;
     CN_TRY(cn_metrics_set(&t->metrics, "sft/loss", result.loss));
     CN_TRY(cn_metrics_set(&t->metrics, "optim/grad_norm", result.grad_norm));
     CN_TRY(cn_metrics_set(&t->metrics, "optim/lr", lr));
@@ -119,10 +131,24 @@ static enum cn_status one_step(struct sft *t, uint64_t step)
     if (step == t->steps || (s->sft.every && step % (uint64_t)s->sft.every == 0))
         CN_TRY(validate(t, step));
     CN_TRY(run_metrics_write(t->run, "metrics.jsonl", step, &t->metrics));
+    CN_TRY(write_status(t, "running", CN_OK, ""));
     if (step == t->steps || (s->checkpoint.every && step % (uint64_t)s->checkpoint.every == 0))
         CN_TRY(save(t));
     cn_arena_reset(&t->arena);
     return CN_OK;
+}
+
+static enum cn_status check_stop(struct sft *t, uint64_t step)
+{
+    if (run_has_pruned(t->run)) {
+        CN_TRY(save(t));
+        return cn_fail(CN_PRUNED, "pruned at step %llu: a file PRUNE stands in %s",
+                       (unsigned long long)step, run_path(t->run));
+    }
+    if (!run_signal()) return CN_OK;
+    CN_TRY(save(t));
+    return cn_fail(CN_STOPPED, "stopped by signal %d after step %llu; the same command goes on",
+                   run_signal(), (unsigned long long)step);
 }
 
 static enum cn_status loop(struct sft *t)
@@ -134,41 +160,39 @@ static enum cn_status loop(struct sft *t)
     }
     for (uint64_t step = t->state.step + 1; step <= t->steps; step++) {
         CN_TRY(one_step(t, step));
-        if (run_signal() && step < t->steps) {
-            CN_TRY(save(t));
-            return cn_fail(CN_STOPPED,
-                           "stopped by signal %d after step %llu; the same command goes "
-                           "on",
-                           run_signal(), (unsigned long long)step);
-        }
+        if (step < t->steps) CN_TRY(check_stop(t, step));
     }
     cn_log_info("model: %s/checkpoints/step_%06llu", run_path(t->run),
                 (unsigned long long)t->steps);
     return CN_OK;
 }
 
+static enum cn_status work(struct sft *t, char **argv)
+{
+    static const char *const words[] = {
+        [CN_OK] = "done", [CN_STOPPED] = "stopped", [CN_PRUNED] = "pruned"};
+    run_signals_catch();
+    enum cn_status status = open_all(t, argv);
+    if (status == CN_OK) status = loop(t);
+    const bool ended = status == CN_OK || status == CN_STOPPED || status == CN_PRUNED;
+    /* A start that is refused leaves the status of the run that stands in the folder as it is. */
+    if (t->run && (t->opened || status != CN_ERR_CONFIG))
+        write_status(t, ended ? words[status] : "failed", status, cn_fail_message());
+    return status;
+}
+
 static enum cn_status run(int argc, char **argv)
 {
     static struct sft sft; /* large, and one per process */
     struct sft *t = &sft;
-    enum cn_status status;
-    CN_TRY_GOTO(session_configure(&t->session, argc - 1, argv + 1), out);
-    run_signals_catch();
-    CN_TRY_GOTO(open_all(t, argv), out);
-    CN_TRY_GOTO(resume(t), out);
-    CN_TRY_GOTO(loop(t), out);
-out:
-    if (t->run) {
-        const struct run_status now = {.state = status == CN_OK        ? "done"
-                                                : status == CN_STOPPED ? "stopped"
-                                                                       : "failed",
-                                       .step = t->state.step,
-                                       .objective = (double)NAN,
-                                       .best = (double)NAN,
-                                       .exit_code = cn_status_exit_code(status),
-                                       .message = cn_fail_message()};
-        run_status_write(t->run, &now);
-    }
+    const bool dry = arguments_take(&argc, argv, "--dry-run");
+    t->loss = (double)NAN;
+    enum cn_status status = session_configure(&t->session, argc - 1, argv + 1);
+    t->steps = (uint64_t)t->session.settings.sft.steps;
+    if (status == CN_OK && t->steps == 0)
+        status = cn_fail(CN_ERR_CONFIG, "sft.steps is 0: say how many optimizer steps to take");
+    if (status == CN_OK)
+        status = dry ? dry_run_print(&t->session, &t->session.settings.sft) : work(t, argv);
     session_close(&t->session);
     run_close(t->run);
     cn_arena_free(&t->arena);
@@ -179,8 +203,9 @@ const struct cn_command command_sft = {
     .name = "sft",
     .summary = "supervised fine-tuning on chat or prompt/answer rows",
     .usage =
-        "usage: carnot sft CONFIG... [key=value | --key value]...\n\n"
+        "usage: carnot sft CONFIG... [key=value | --key value]... [--dry-run]\n\n"
         "Trains on the answers of data.train only (loss on answer tokens, the end token\n"
         "included); sft.steps, sft.rows and sft.lr say how long and how fast.  The result is a\n"
-        "Hugging Face folder in RUN/checkpoints.\n",
+        "Hugging Face folder in RUN/checkpoints.\n"
+        "--dry-run  resolve everything, print batch arithmetic and the memory plan, exit\n",
     .run = run};

@@ -60,7 +60,9 @@ static enum cn_status put_state(const struct show *show, const struct history *h
     enum cn_status status = CN_OK;
     CN_TRY_GOTO(history_file(show->folder, "STATUS.json", &report), out);
     CN_TRY_GOTO(history_file(show->folder, "config.resolved.json", &config), out);
-    double steps = cn_json_number(cn_json_get(cn_json_get(config, "train"), "steps"));
+    const char *section =
+        cn_text_is(cn_json_text(cn_json_get(report, "command")), "sft") ? "sft" : "train";
+    double steps = cn_json_number(cn_json_get(cn_json_get(config, section), "steps"));
     struct cn_text state = cn_json_text(cn_json_get(report, "state"));
     CN_TRY_GOTO(put_safe(out, cn_text(show->folder), ""), out);
     CN_TRY_GOTO(cn_str_add(out, ": "), out);
@@ -91,6 +93,7 @@ static enum cn_status put_curves(const struct history *history, struct cn_str *o
 {
     for (size_t i = 0; i < history->n_series; i++) {
         const struct history_series *series = &history->series[i];
+        if (series->n == 0 && (history->rows || i)) continue; /* not of this kind of run */
         struct cn_str title = {NULL, 0, 0};
         struct plot plot = {.value = series->value, .x = series->step, .n = series->n};
         enum cn_status status = put_safe(&title, cn_text(series->name), "");

@@ -2,6 +2,7 @@
  * backward -> optimizer -> record, until the last step. */
 #include "train.h"
 
+#include "arguments.h"
 #include "clock.h"
 #include "command.h"
 #include "dry_run.h"
@@ -198,25 +199,14 @@ static enum cn_status finish(struct train *t, enum cn_status status)
     return status;
 }
 
-static bool takes_flag(int *argc, char **argv, const char *flag)
-{
-    for (int i = 1; i < *argc; i++)
-        if (strcmp(argv[i], flag) == 0) {
-            memmove(argv + i, argv + i + 1, (size_t)(*argc - i) * sizeof *argv);
-            --*argc;
-            return true;
-        }
-    return false;
-}
-
 static enum cn_status run(int argc, char **argv)
 {
     static struct train train; /* large, and one per process */
     struct train *t = &train;
-    const bool dry = takes_flag(&argc, argv, "--dry-run");
+    const bool dry = arguments_take(&argc, argv, "--dry-run");
     enum cn_status status = session_configure(&t->session, argc - 1, argv + 1);
     if (status == CN_OK && dry) {
-        status = dry_run_print(&t->session);
+        status = dry_run_print(&t->session, NULL);
     } else if (status == CN_OK) {
         status = train_open(t, argc, argv);
         if (status == CN_OK) status = train_loop(t);

@@ -3,7 +3,7 @@
 
 #include "clock.h"
 #include "dry_run.h"
-#include "history.h"
+#include "resume.h"
 #include "supervised.h"
 
 #include "carnot/log.h"
@@ -11,59 +11,38 @@
 #include <math.h>
 #include <string.h>
 
-static enum cn_status open_run(struct train *t, char **argv)
+static struct run_start start_of(const struct train *t, char **argv)
 {
     const struct run_start start = {.settings = &t->session.settings,
                                     .resolved = cn_str_text(&t->session.resolved),
                                     .command = (const char *const *)argv,
                                     .deny_existing =
                                         strcmp(t->session.settings.run.resume, "never") == 0};
+    return start;
+}
+
+/* Enters the run folder and decides where to go on; only a start that nothing refuses is written
+ * down. */
+static enum cn_status open_run(struct train *t, char **argv, struct resume *resume)
+{
+    const struct run_start start = start_of(t, argv);
     CN_TRY(run_open(&start, &t->run));
     cn_log_info("run folder: %s", run_path(t->run));
-    return CN_OK;
+    CN_TRY(resume_find(&t->session, t->run, resume));
+    t->state.step = resume->step; /* if the start fails, this is how far the run is */
+    return run_begin(t->run, &start);
 }
 
-/* The folder to go on from; NULL: a fresh start. */
-static enum cn_status find_start(struct train *t, const char **folder)
+static enum cn_status go_on(struct train *t, const struct resume *resume)
 {
-    const char *resume = t->session.settings.run.resume;
-    bool found = false;
-    *folder = NULL;
-    if (strcmp(resume, "never") == 0) return CN_OK;
-    if (strcmp(resume, "auto") == 0)
-        return checkpoint_find(run_path(t->run), &t->session.arena, &found, folder);
-    *folder = resume;
-    return CN_OK;
-}
-
-/* A checkpoint goes on only under the configuration that made it, but for what is safe to change.
- */
-static enum cn_status check_configuration(struct train *t, const char *folder)
-{
-    struct cn_json *before;
-    CN_TRY(history_file(folder, "config.resolved.json", &before));
-    if (!before)
-        return cn_fail(CN_ERR_DATA,
-                       "%s/config.resolved.json is missing or damaged: the configuration cannot be "
-                       "compared; run.resume=%s goes on without that",
-                       folder, folder);
-    enum cn_status status = config_check_resume(t->session.config, before, run_path(t->run));
-    cn_json_close(before);
-    return status;
-}
-
-static enum cn_status resume(struct train *t, const char *folder)
-{
-    CN_TRY(checkpoint_load(&t->checkpoint, folder, &t->state));
-    CN_TRY(record_truncate(run_path(t->run), t->state.step + 1));
+    CN_TRY(resume_load(&t->session, resume, &t->checkpoint, &t->state));
+    t->resumed = resume->folder != NULL;
+    if (!t->resumed) return CN_OK;
     t->experience.position = t->state.position;
     t->update.optimizer_steps = t->state.optimizer_steps;
     t->update.bad_steps = t->state.bad_steps;
     t->saved = t->state.step;
-    t->resumed = true;
-    CN_TRY(cn_sampler_refresh(t->session.sampler));
-    cn_log_info("going on after step %llu from %s", (unsigned long long)t->state.step, folder);
-    return CN_OK;
+    return cn_sampler_refresh(t->session.sampler);
 }
 
 /* The frozen reference: a folder, or the weights that reinforcement starts from.  The latter are
@@ -157,27 +136,22 @@ static void connect(struct train *t)
 
 enum cn_status train_open(struct train *t, int argc, char **argv)
 {
-    const char *folder;
+    struct resume resume;
     (void)argc;
     t->started = clock_seconds();
     run_signals_catch();
-    CN_TRY(dry_run_check(&t->session));
-    CN_TRY(open_run(t, argv));
+    CN_TRY(dry_run_check(&t->session, NULL));
+    CN_TRY(open_run(t, argv, &resume));
     CN_TRY(session_open_model(&t->session, true));
     CN_TRY(session_open_sampler(&t->session));
     CN_TRY(session_open_train(&t->session));
     CN_TRY(session_open_sets(&t->session));
     connect(t);
     CN_TRY(session_dtype(&t->session, &t->checkpoint.dtype));
-    CN_TRY(find_start(t, &folder));
-    if (folder && strcmp(t->session.settings.run.resume, "auto") == 0)
-        CN_TRY(check_configuration(t, folder));
-    if (folder)
-        CN_TRY(resume(t, folder));
-    else
-        CN_TRY(record_truncate(run_path(t->run), 0));
-    if (!folder) CN_TRY(warm_start(t));
-    CN_TRY(freeze_reference(t, !folder));
+    CN_TRY(go_on(t, &resume));
+    CN_TRY(train_write_status(t, "running", CN_OK, ""));
+    if (!t->resumed) CN_TRY(warm_start(t));
+    CN_TRY(freeze_reference(t, !t->resumed));
     t->report.first = t->state.step + 1;
     return open_record(t);
 }
