@@ -141,18 +141,38 @@ static bool maybe_incomplete(const struct answer_found *found, struct cn_text re
            found->text.data + found->text.length == reply.data + reply.length;
 }
 
+/* Reads the known answer.  NULL, or why it cannot be graded. */
+static const char *read_gold(const struct settings *settings, struct cn_text text,
+                             struct answer_number *gold, bool *numeric)
+{
+    if (!text.length) return "it is empty";
+    if (text.length > ANSWER_TEXT_MAX) return "it is longer than 2048 bytes";
+    bool number = answer_number_read(text, gold) == ANSWER_NUMBER;
+    *numeric = settings->compare == COMPARE_NUMBER ||
+               (settings->compare == COMPARE_AUTO && number && !leading_zero(text));
+    if (*numeric && !number) return "it is not a number, and compare=number";
+    if (settings->policy == POLICY_LAST_NUMBER && !number)
+        return "it is not a number, and policy=last_number";
+    return NULL;
+}
+
+static enum cn_status exact_answer_check_gold(const void *settings, struct cn_text ground_truth,
+                                              struct cn_arena *arena, const char **fault)
+{
+    struct answer_number gold;
+    bool numeric;
+    (void)arena;
+    *fault = read_gold(settings, find_gold(ground_truth), &gold, &numeric);
+    return CN_OK;
+}
+
 static enum cn_verdict grade(const struct settings *settings, const struct cn_episode *episode,
                              struct answer_found *found, struct answer_number *read)
 {
     struct cn_text gold_text = find_gold(episode->ground_truth), reply = {"", 0};
-    if (!gold_text.length || gold_text.length > ANSWER_TEXT_MAX) return CN_VERDICT_BAD_GOLD;
     struct answer_number gold;
-    bool number = answer_number_read(gold_text, &gold) == ANSWER_NUMBER;
-    bool numeric = settings->compare == COMPARE_NUMBER ||
-                   (settings->compare == COMPARE_AUTO && number && !leading_zero(gold_text));
-    bool cut = episode->stop == CN_STOP_LENGTH || episode->stop == CN_STOP_TRUNCATED;
-    if (numeric && !number) return CN_VERDICT_BAD_GOLD;
-    if (settings->policy == POLICY_LAST_NUMBER && !number) return CN_VERDICT_BAD_GOLD;
+    bool numeric, cut = episode->stop == CN_STOP_LENGTH || episode->stop == CN_STOP_TRUNCATED;
+    if (read_gold(settings, gold_text, &gold, &numeric)) return CN_VERDICT_BAD_GOLD;
     if (cut && settings->truncated != TRUNCATED_SCORE) return CN_VERDICT_TRUNCATED;
     if (!final_part(settings, episode->response, &reply))
         return cut ? CN_VERDICT_TRUNCATED : CN_VERDICT_NO_ANSWER;
@@ -199,4 +219,5 @@ const struct cn_reward cn_reward_exact_answer = {
     .scope = CN_SCOPE_EPISODE,
     .needs_ground_truth = true,
     .score = exact_answer_score,
+    .check_gold = exact_answer_check_gold,
 };

@@ -276,6 +276,14 @@ grade_tells_right_from_wrong_and_goes_on_after_a_bad_row() {
     gives 2 'exact_answr' "$carnot" grade --reward exact_answr
 }
 
+grade_names_the_lines_whose_known_answer_is_bad() {
+    printf '%s\n' '{"prompt": "1+1", "answer": "2"}' '{"prompt": "2+2", "answer": "four"}' >gold.jsonl
+    gives 3 '1 of 2 known answers' "$carnot" grade --reward exact_answer --compare number --check-gold gold.jsonl
+    row 1 '"line": 2, "ground_truth": "four"'
+    gives 0 'all 2 known answers' "$carnot" grade --reward exact_answer --check-gold gold.jsonl
+    gives 2 'no known answers to check' "$carnot" grade --reward length --check-gold gold.jsonl
+}
+
 gradient_of_a_batch_made_by_hand_pushes_the_better_answer() {
     echo '{"sequences": [
         {"group": 0, "reward": 1, "role": [0, 1], "logp_old": [null, -1]},

@@ -1,8 +1,10 @@
 /* carnot grade: scores answers that somebody else made with one of the rewards. */
 #include "command.h"
 #include "filter.h"
+#include "gold.h"
 
 #include "carnot/arena.h"
+#include "carnot/log.h"
 #include "carnot/reward.h"
 
 #include <string.h>
@@ -10,6 +12,7 @@
 struct grade {
     const struct cn_reward *reward;
     const void *settings;
+    const char *check_gold;   /* --check-gold: a data file to look through instead of grading */
     struct cn_arena run, row; /* settings; what one row needs */
 };
 
@@ -59,7 +62,7 @@ static enum cn_status find_reward(const char *name, const struct cn_reward **out
     return CN_ERR_CONFIG;
 }
 
-/* Everything but --reward is an option of the reward. */
+/* Everything but --reward and --check-gold is an option of the reward. */
 static enum cn_status read_flags(struct grade *grade, int argc, char **argv, struct cn_json *given)
 {
     for (int i = 1; i < argc; i++) {
@@ -68,6 +71,10 @@ static enum cn_status read_flags(struct grade *grade, int argc, char **argv, str
         CN_TRY(split_flag(argc, argv, &i, name, &text));
         if (strcmp(name, "reward") == 0) {
             CN_TRY(find_reward(text, &grade->reward));
+            continue;
+        }
+        if (strcmp(name, "check_gold") == 0) {
+            grade->check_gold = text;
             continue;
         }
         struct cn_json *value = NULL;
@@ -190,6 +197,12 @@ static enum cn_status write_outcome(const struct cn_json *row, const struct cn_o
         CN_TRY(cn_json_real(out, outcome->metric[i].value, 17));
     }
     CN_TRY(cn_str_add(out, "}"));
+    if (outcome->gold_type) {
+        CN_TRY(cn_str_format(out, ", \"gold_type\": \"%s\", \"tier\": ", outcome->gold_type));
+        CN_TRY(outcome->tier ? cn_str_format(out, "\"%s\"", outcome->tier)
+                             : cn_str_add(out, "null"));
+        CN_TRY(cn_str_format(out, ", \"ops\": %u", (unsigned)outcome->ops));
+    }
     return filter_end(out);
 }
 
@@ -204,6 +217,45 @@ static enum cn_status grade_row(void *self, const struct cn_json *row, struct cn
     return write_outcome(row, &outcome, out);
 }
 
+static enum cn_status write_fault(void *self, const struct cn_row *row, const char *fault)
+{
+    struct cn_str out = {NULL, 0, 0};
+    enum cn_status status;
+    (void)self;
+    CN_TRY_GOTO(cn_str_format(&out, "{\"line\": %zu, \"ground_truth\": ", row->line), out);
+    CN_TRY_GOTO(cn_json_quote(&out, row->ground_truth), out);
+    CN_TRY_GOTO(cn_str_add(&out, ", \"fault\": "), out);
+    CN_TRY_GOTO(cn_json_quote(&out, cn_text(fault)), out);
+    CN_TRY_GOTO(cn_str_add(&out, "}\n"), out);
+    status = filter_write(cn_str_text(&out));
+out:
+    cn_str_free(&out);
+    return status;
+}
+
+/* One row out for each bad known answer; CN_ERR_DATA with the count if there is any. */
+static enum cn_status check_gold(struct grade *grade)
+{
+    const double weight = 1;
+    const struct gold gold = {
+        .reward = grade->reward, .settings = grade->settings, .fault = write_fault};
+    struct cn_data *data;
+    size_t bad;
+    if (!grade->reward->check_gold)
+        return cn_fail(CN_ERR_CONFIG, "reward %s has no known answers to check",
+                       grade->reward->name);
+    CN_TRY(cn_data_open(&grade->check_gold, &weight, 1, NULL, &data));
+    enum cn_status status = gold_check(&gold, data, &bad);
+    if (status == CN_OK && bad)
+        status = cn_fail(CN_ERR_DATA, "%s: %zu of %zu known answers cannot be graded by %s",
+                         grade->check_gold, bad, cn_data_count(data), grade->reward->name);
+    else if (status == CN_OK)
+        cn_log_info("%s: %s can grade all %zu known answers", grade->check_gold,
+                    grade->reward->name, cn_data_count(data));
+    cn_data_close(data);
+    return status;
+}
+
 static enum cn_status run(int argc, char **argv)
 {
     struct grade grade = {.reward = NULL};
@@ -211,7 +263,7 @@ static enum cn_status run(int argc, char **argv)
     cn_arena_init(&grade.row);
     const struct filter filter = {.row = grade_row, .self = &grade};
     enum cn_status status = read_arguments(&grade, argc, argv);
-    if (status == CN_OK) status = filter_run(&filter);
+    if (status == CN_OK) status = grade.check_gold ? check_gold(&grade) : filter_run(&filter);
     cn_arena_free(&grade.row);
     cn_arena_free(&grade.run);
     return status;
@@ -220,15 +272,23 @@ static enum cn_status run(int argc, char **argv)
 const struct cn_command command_grade = {
     .name = "grade",
     .summary = "score answers with a reward: JSON lines in, verdicts out",
-    .usage = "usage: carnot grade --reward NAME [--option value]... < rows.jsonl\n\n"
-             "in   {\"id\": 1, \"response\": \"... #### 18\", \"ground_truth\": \"18\"}\n"
-             "     optional: \"prompt\", \"stop\" (length: the reply was cut off), "
-             "\"response_tokens\", \"max_tokens\"\n"
-             "out  {\"id\": 1, \"score\": 1, \"verdict\": \"correct\", \"extracted\": \"18\", "
-             "\"metrics\": {\"hedged\": 0}}\n\n"
-             "Options are those of the reward: carnot config list rewards, carnot config explain "
-             "rewards.exact_answer.\n"
-             "A row that cannot be read gives {\"id\": 1, \"error\": {...}}; the exit code is then "
-             "3 at the end.\n",
+    .usage =
+        "usage: carnot grade --reward NAME [--option value]... < rows.jsonl\n"
+        "       carnot grade --reward NAME [--option value]... --check-gold DATA\n\n"
+        "in   {\"id\": 1, \"response\": \"... #### 18\", \"ground_truth\": \"18\"}\n"
+        "     optional: \"prompt\", \"stop\" (length: the reply was cut off), "
+        "\"response_tokens\", \"max_tokens\"\n"
+        "out  {\"id\": 1, \"score\": 1, \"verdict\": \"correct\", \"extracted\": \"18\", "
+        "\"metrics\": {\"hedged\": 0}}\n"
+        "     the reward math adds \"gold_type\", \"tier\" (what decided) and \"ops\" (what "
+        "it took)\n\n"
+        "--check-gold reads the rows of a data file and prints those whose known answer the "
+        "reward cannot grade:\n"
+        "     {\"line\": 7, \"ground_truth\": \"\", \"fault\": \"it is empty\"}; the exit code "
+        "is then 3.\n\n"
+        "Options are those of the reward: carnot config list rewards, carnot config explain "
+        "rewards.exact_answer.\n"
+        "A row that cannot be read gives {\"id\": 1, \"error\": {...}}; the exit code is then "
+        "3 at the end.\n",
     .run = run,
 };

@@ -1,6 +1,8 @@
 /* Scoring: every entry of `rewards` sees every finished answer. */
 #include "scoring.h"
 
+#include "gold.h"
+
 #include <stdio.h>
 #include <string.h>
 
@@ -28,7 +30,9 @@ static enum cn_status read_entry(const struct cn_json *node, size_t place, struc
                           &settings));
     CN_TRY(cn_option_read(out->reward->options, options, path, ours, arena, settings));
     out->settings = settings;
-    return CN_OK;
+    const char *fault; /* a reward that this build cannot run says so now, not after a rollout */
+    return out->reward->check_gold ? out->reward->check_gold(settings, cn_text("1"), arena, &fault)
+                                   : CN_OK;
 }
 
 enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *arena,
@@ -51,6 +55,13 @@ enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *aren
     }
     for (const struct cn_json *node = cn_json_first(section); node; node = cn_json_next(node), i++)
         CN_TRY(read_entry(node, i, arena, &out->entry[i]));
+    return CN_OK;
+}
+
+enum cn_status scoring_check_gold(const struct scoring *scoring, const struct cn_data *data)
+{
+    for (size_t e = 0; e < scoring->n; e++)
+        CN_TRY(gold_warn(scoring->entry[e].reward, scoring->entry[e].settings, data));
     return CN_OK;
 }
 

@@ -8,6 +8,7 @@
 
 #include "rollout.h"
 
+#include "carnot/data.h"
 #include "carnot/metrics.h"
 #include "carnot/reward.h"
 
@@ -29,10 +30,14 @@ struct scored {
     struct cn_text extracted; /* by the first entry */
 };
 
-/* Reads the section `rewards` (NULL: exact_answer alone).  Fails: CN_ERR_CONFIG naming the entry.
- */
+/* Reads the section `rewards` (NULL: exact_answer alone).  Fails: CN_ERR_CONFIG naming the entry,
+ * also for a reward that this build cannot run. */
 enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *arena,
                             struct scoring *out);
+
+/* Looks through the known answers of a data set; the first bad ones are named in warnings.  Fails:
+ * CN_ERR_DATA if an entry can grade none of them. */
+enum cn_status scoring_check_gold(const struct scoring *scoring, const struct cn_data *data);
 
 /* What is to be scored: answers (n) of wishes (n). */
 struct scoring_work {

@@ -177,6 +177,7 @@ enum cn_status session_open_train(struct session *s)
                            weights[i]);
     }
     if (n) CN_TRY(cn_data_open(paths, weights, n, s->settings.data.system, &s->train_data));
+    if (n) CN_TRY(scoring_check_gold(&s->scoring, s->train_data));
     const struct tasks_setup setup = tasks_setup_of(s, s->train_data, CN_SPLIT_TRAIN);
     return tasks_open(&setup, &s->train);
 }
@@ -193,6 +194,7 @@ static enum cn_status open_set(struct session *s, const struct cn_json *entry, s
     if (entry) CN_TRY(cn_json_need_text(entry, "name", &set->name));
     CN_TRY(cn_json_int_or(entry, "tasks", 1, 10000000, 0, &limit));
     if (path) CN_TRY(cn_data_open(&path, &weight, 1, s->settings.data.system, &set->data));
+    if (path) CN_TRY(scoring_check_gold(&s->scoring, set->data));
     const struct tasks_setup setup = tasks_setup_of(s, set->data, CN_SPLIT_HELD_OUT);
     CN_TRY(tasks_open(&setup, &set->tasks));
     uint64_t count = tasks_count(set->tasks);

@@ -39,6 +39,9 @@ struct cn_outcome {
         extracted; /* the answer found: part of the response, or text in the arena; may be empty */
     struct cn_named metric[CN_OUTCOME_METRICS_MAX];
     size_t n_metrics;
+    const char *gold_type,
+        *tier;    /* how it was decided; constants; NULL if the reward does not say */
+    uint32_t ops; /* primitive operations that took */
 };
 
 enum cn_scope { CN_SCOPE_EPISODE, CN_SCOPE_GROUP, CN_SCOPE_STEP };
@@ -52,6 +55,12 @@ struct cn_reward {
     bool needs_ground_truth;
     enum cn_status (*score)(const void *settings, const struct cn_episode *episodes, size_t n,
                             struct cn_arena *arena, struct cn_outcome *out);
+
+    /* Optional: whether a known answer can be graded, asked for every row when data are loaded.
+     * *fault is NULL, or says why not: a constant or text in the arena.  Fails: CN_ERR_CONFIG if
+     * this build or machine cannot grade at all. */
+    enum cn_status (*check_gold)(const void *settings, struct cn_text ground_truth,
+                                 struct cn_arena *arena, const char **fault);
 };
 
 extern const struct cn_reward *const cn_rewards[]; /* NULL-terminated */
