@@ -108,73 +108,15 @@ out:
  * -------------------------------------------------------------------------------------------------------
  */
 
-/* A member as text: a text itself, anything else as its JSON; absent or null is empty. */
-static enum cn_status member_text(const struct cn_json *row, const char *key,
-                                  struct cn_arena *arena, struct cn_text *out)
-{
-    const struct cn_json *member = cn_json_get(row, key);
-    *out = (struct cn_text){"", 0};
-    if (cn_json_kind(member) == CN_JSON_NULL) return CN_OK;
-    if (cn_json_kind(member) == CN_JSON_TEXT) {
-        *out = cn_json_text(member);
-        return CN_OK;
-    }
-    struct cn_str printed = {NULL, 0, 0};
-    char *copy = NULL;
-    enum cn_status status = cn_json_print(member, false, &printed);
-    if (status == CN_OK) status = cn_arena_text(arena, printed.data, printed.length, &copy);
-    if (status == CN_OK) *out = (struct cn_text){copy, printed.length};
-    cn_str_free(&printed);
-    return status;
-}
-
-/* "stop" of a row, as `carnot sample` writes it; a row without one has ended by itself. */
-static enum cn_status read_stop(const struct cn_json *row, enum cn_stop *out)
-{
-    struct cn_text word = cn_json_text(cn_json_get(row, "stop"));
-    *out = CN_STOP_EOS;
-    if (!word.length) return CN_OK;
-    for (unsigned stop = 0; stop < CN_STOP_COUNT; stop++)
-        if (cn_text_is(word, cn_stop_name(stop))) {
-            *out = (enum cn_stop)stop;
-            return CN_OK;
-        }
-    return cn_fail(CN_ERR_DATA,
-                   "\"stop\" is \"%.*s\"; known are eos, stop, length, truncated, error",
-                   (int)word.length, word.data);
-}
-
 static enum cn_status read_episode(const struct grade *grade, const struct cn_json *row,
                                    struct cn_arena *arena, struct cn_episode *out)
 {
-    const struct cn_json *prompt = cn_json_get(row, "prompt"),
-                         *response = cn_json_get(row, "response");
-    struct cn_episode episode = {.response = cn_json_text(response)};
-    int64_t tokens, max_tokens;
-    if (cn_json_kind(response) != CN_JSON_TEXT)
-        return cn_fail(CN_ERR_DATA, "the row has no text \"response\"");
+    CN_TRY(cn_episode_read(row, arena, out));
     if (grade->reward->needs_ground_truth &&
         cn_json_kind(cn_json_get(row, "ground_truth")) == CN_JSON_NULL)
         return cn_fail(CN_ERR_DATA, "the row has no \"ground_truth\", which %s needs",
                        grade->reward->name);
-    CN_TRY(member_text(row, "ground_truth", arena, &episode.ground_truth));
-    if (cn_json_kind(prompt) == CN_JSON_LIST)
-        CN_TRY(filter_read_messages(prompt, arena, &episode.prompt));
-    else
-        CN_TRY(member_text(row, "prompt", arena, &episode.prompt_text));
-    CN_TRY(cn_json_int_or(row, "response_tokens", 0, INT32_MAX, 0, &tokens));
-    CN_TRY(cn_json_int_or(row, "max_tokens", 0, INT32_MAX, 0, &max_tokens));
-    CN_TRY(read_stop(row, &episode.stop));
-    episode.response_tokens = (size_t)tokens;
-    episode.max_tokens = (size_t)max_tokens;
-    struct cn_str raw = {NULL, 0, 0};
-    char *copy = NULL;
-    enum cn_status status = cn_json_print(row, false, &raw);
-    if (status == CN_OK) status = cn_arena_text(arena, raw.data, raw.length, &copy);
-    if (status == CN_OK) episode.row = (struct cn_text){copy, raw.length};
-    cn_str_free(&raw);
-    *out = episode;
-    return status;
+    return CN_OK;
 }
 
 static enum cn_status write_outcome(const struct cn_json *row, const struct cn_outcome *outcome,

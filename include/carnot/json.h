@@ -43,6 +43,9 @@ const char *cn_json_key(const struct cn_json *member); /* of an object's member 
 /* Values; a node of another kind gives false, 0, or an empty text. */
 bool cn_json_bool(const struct cn_json *node);
 double cn_json_number(const struct cn_json *node);
+/* A parsed integer of more than 15 digits as it was written, else empty; printing uses it, so that
+ * integers beyond 2^53 keep their digits. */
+struct cn_text cn_json_digits(const struct cn_json *node);
 struct cn_text
 cn_json_text(const struct cn_json *node); /* zero-terminated; lives as long as the root */
 

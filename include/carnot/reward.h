@@ -23,6 +23,13 @@ struct cn_episode {
     uint32_t group;
 };
 
+/* Reads an answer from a JSON object: response, ground_truth, prompt (text or messages), stop or
+ * finish_reason, response_tokens, max_tokens; `row` is the object "row", or what else the object
+ * holds.  Texts are borrowed from `object` or live in `arena`.
+ * Fails: CN_ERR_DATA naming the member. */
+enum cn_status cn_episode_read(const struct cn_json *object, struct cn_arena *arena,
+                               struct cn_episode *out);
+
 /* A further number that a reward reports, shown as reward/<reward>/<name>. */
 struct cn_named {
     const char *name;

@@ -163,6 +163,19 @@ static enum cn_status parse_items(struct parser *p, cJSON *parent, bool object)
     return json_lex_complain(&p->lexer, open, what);
 }
 
+/* An integer of more digits than a double holds keeps its text for printing (`valuestring`). */
+static enum cn_status keep_digits(cJSON *node, const char *text, size_t length)
+{
+    if (length <= 15 || memchr(text, '.', length) || memchr(text, 'e', length) ||
+        memchr(text, 'E', length))
+        return CN_OK;
+    node->valuestring = malloc(length + 1);
+    if (!node->valuestring) return no_memory();
+    memcpy(node->valuestring, text, length);
+    node->valuestring[length] = 0;
+    return CN_OK;
+}
+
 /* Also skips the blanks before the value. */
 static enum cn_status parse_value(struct parser *p, cJSON **out)
 {
@@ -188,10 +201,12 @@ static enum cn_status parse_value(struct parser *p, cJSON **out)
         node->valuestring = text;
         node->valuedouble = (double)length;
     } else if (c == '-' || (c >= '0' && c <= '9')) {
+        const char *begin = p->lexer.at;
         double number;
         CN_TRY(json_lex_number(&p->lexer, &number));
         node = cJSON_CreateNumber(number);
         if (!node) return no_memory();
+        status = keep_digits(node, begin, (size_t)(p->lexer.at - begin));
     } else
         status = parse_word(p, &node);
     if (status != CN_OK) {
@@ -317,6 +332,13 @@ double cn_json_number(const struct cn_json *node)
     return cn_json_kind(node) == CN_JSON_NUMBER ? node_of(node)->valuedouble : 0;
 }
 
+struct cn_text cn_json_digits(const struct cn_json *node)
+{
+    const char *text =
+        node && cn_json_kind(node) == CN_JSON_NUMBER ? node_of(node)->valuestring : 0;
+    return (struct cn_text){text ? text : "", text ? strlen(text) : 0};
+}
+
 struct cn_text cn_json_text(const struct cn_json *node)
 {
     if (cn_json_kind(node) != CN_JSON_TEXT) return (struct cn_text){"", 0};
@@ -379,6 +401,16 @@ enum cn_status cn_json_new_bool(bool value, struct cn_json **out)
     return hand_out(cJSON_CreateBool(value), out);
 }
 
+static enum cn_status copy_number(const cJSON *from, struct cn_json **out)
+{
+    CN_TRY(cn_json_new_number(from->valuedouble, out));
+    if (!from->valuestring) return CN_OK;
+    enum cn_status status =
+        keep_digits((cJSON *)*out, from->valuestring, strlen(from->valuestring));
+    if (status != CN_OK) cn_json_close(*out);
+    return status;
+}
+
 /* Copies everything but children. */
 static enum cn_status copy_alone(const struct cn_json *node, struct cn_json **out)
 {
@@ -386,7 +418,7 @@ static enum cn_status copy_alone(const struct cn_json *node, struct cn_json **ou
     if (cn_json_kind(node) == CN_JSON_TEXT)
         CN_TRY(cn_json_new_text(cn_json_text(node), out));
     else if (cn_json_kind(node) == CN_JSON_NUMBER)
-        CN_TRY(cn_json_new_number(from->valuedouble, out));
+        CN_TRY(copy_number(from, out));
     else if (cn_json_kind(node) == CN_JSON_BOOL)
         CN_TRY(cn_json_new_bool(from->type == cJSON_True, out));
     else

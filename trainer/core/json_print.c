@@ -90,6 +90,8 @@ static enum cn_status print(const struct cn_json *node, bool pretty, size_t leve
     enum cn_json_kind kind = cn_json_kind(node);
     if (kind == CN_JSON_NULL) return cn_str_append(out, "null", 4);
     if (kind == CN_JSON_BOOL) return cn_str_add(out, cn_json_bool(node) ? "true" : "false");
+    if (kind == CN_JSON_NUMBER && cn_json_digits(node).length)
+        return cn_str_append(out, cn_json_digits(node).data, cn_json_digits(node).length);
     if (kind == CN_JSON_NUMBER) return cn_json_real(out, cn_json_number(node), 17);
     if (kind == CN_JSON_TEXT) return cn_json_quote(out, cn_json_text(node));
     bool object = kind == CN_JSON_OBJECT, open = pretty && cn_json_first(node) && !flat(node);
