@@ -1,7 +1,7 @@
 /* What plug-ins are handed: lists of requests, and the one-rank form of the collectives. */
 #include "carnot/plugin.h"
+#include "carnot/select.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 enum cn_status cn_requests_add(struct cn_requests *requests, struct cn_request request)
@@ -41,31 +41,11 @@ static enum cn_status alone_gather(void *self, const double *values, size_t n,
     return CN_OK;
 }
 
-struct ranked {
-    double value;
-    size_t index;
-};
-
-static int larger_first(const void *a, const void *b)
-{
-    const struct ranked *x = a, *y = b;
-    if (x->value != y->value) return x->value > y->value ? -1 : 1;
-    return x->index < y->index ? -1 : x->index > y->index;
-}
-
 static enum cn_status alone_select(void *self, const double *values, size_t n, size_t k,
                                    struct cn_arena *scratch, uint8_t *chosen)
 {
     (void)self;
-    struct ranked *ranked;
-    CN_TRY(CN_NEW(scratch, n, &ranked));
-    for (size_t i = 0; i < n; i++)
-        ranked[i] = (struct ranked){values[i], i};
-    if (n) qsort(ranked, n, sizeof *ranked, larger_first);
-    memset(chosen, 0, n);
-    for (size_t i = 0; i < k && i < n; i++)
-        chosen[ranked[i].index] = 1;
-    return CN_OK;
+    return cn_select_largest(values, n, k, NULL, scratch, chosen);
 }
 
 const struct cn_reduce cn_reduce_alone = {
