@@ -6,6 +6,8 @@
  * with aggregation coefficient c, off-policy correction w and entropy weight h.  Coefficients are
  * of the whole optimizer step, so atoms and ranks just add up.  What stands at untrained tokens is
  * never read: it may be NaN. */
+#include "loss.h"
+
 #include "chosen.h"
 
 #include <math.h>
@@ -93,6 +95,34 @@ static void tally_token(struct tally *tally, const struct cn_slope *slope, doubl
     double bounded = fmax(-20, fmin(20, x));
     cn_sum_add(&tally->k3, expm1(bounded) - bounded);
     tally->ratio_max = fmax(tally->ratio_max, exp(bounded));
+}
+
+enum cn_status loss_stopped(const struct cn_loss_call *call, const struct cn_batch *batch,
+                            struct cn_span span, const struct cn_live *live,
+                            const uint8_t **stopped)
+{
+    const struct cn_chosen *chosen = &call->recipe->axis[CN_AXIS_surrogate];
+    const struct cn_surrogate *surrogate =
+        CHOSEN_ENTRY(cn_surrogate, call->recipe, CN_AXIS_surrogate);
+    const struct cn_ratio *ratio = CHOSEN_ENTRY(cn_ratio, call->recipe, CN_AXIS_ratio);
+    const struct cn_context context = chosen_axis_context(call, CN_AXIS_ratio, live);
+    uint8_t *out;
+    double *u;
+    CN_TRY(CN_NEW(call->scratch, batch->n_tokens, &out));
+    struct cn_arena_mark mark = cn_arena_mark(call->scratch);
+    CN_TRY(cn_arena_alloc_raw(call->scratch, batch->n_tokens, sizeof *u, &u));
+    ratio->forward(&context, batch, span, live, u);
+    for (size_t s = span.begin; s < span.end; s++)
+        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
+            if (!cn_batch_trained(batch, s, t)) continue;
+            const struct cn_point point = {u[t], u[t], batch->advantage[t], live->logp[t],
+                                           batch->logp_old[t]};
+            const struct cn_slope slope = surrogate->eval(chosen->settings, &point);
+            out[t] = slope.clipped != 0 && slope.d_u == 0;
+        }
+    cn_arena_release(call->scratch, mark);
+    *stopped = out;
+    return CN_OK;
 }
 
 /* What the terms of one atom's loss read, and where they add. */

@@ -366,13 +366,20 @@ static enum cn_status read_entropy(const struct reader *reader, const struct cn_
 /* ---- what it all needs -------------------------------------------------------------------------
  */
 
-static void add_needs(struct cn_recipe *recipe, const struct cn_plugin *plugin, bool in_loss_only)
+static void add_needs(struct cn_recipe *recipe, const struct cn_chosen *chosen, bool in_loss_only)
 {
+    const struct cn_plugin *plugin = chosen->plugin;
     cn_columns needs = plugin->needs;
     if (in_loss_only) needs &= ~CN_NEEDS(logp_old); /* exists by then */
     recipe->needs |= needs;
     recipe->needs_live |= plugin->needs_live;
-    if (plugin->hooks.prepare && plugin->needs_live) recipe->prepare_live = true;
+    if (plugin->hooks.prepare && plugin->needs_live &&
+        (!plugin->prepare_live || plugin->prepare_live(chosen->settings)))
+        recipe->prepare_live = true;
+    if (plugin->updates_minimum &&
+        (!recipe->needs_updates ||
+         recipe->needs_updates->updates_minimum < plugin->updates_minimum))
+        recipe->needs_updates = plugin;
 }
 
 static enum cn_status add_top(struct cn_recipe *recipe, const struct cn_chosen *chosen)
@@ -396,17 +403,19 @@ static enum cn_status sum_needs(struct cn_recipe *recipe)
 {
     recipe->needs_live = CN_LIVE_BIT(logp);
     for (int a = 0; a < CN_AXIS_COUNT; a++)
-        add_needs(recipe, recipe->axis[a].plugin, a == CN_AXIS_ratio || a == CN_AXIS_surrogate);
+        add_needs(recipe, &recipe->axis[a], a == CN_AXIS_ratio || a == CN_AXIS_surrogate);
     for (size_t i = 0; i < recipe->n_shaping; i++)
-        add_needs(recipe, recipe->shaping[i].plugin, false);
+        add_needs(recipe, &recipe->shaping[i], false);
     for (size_t i = 0; i < recipe->n_entropy; i++) {
-        add_needs(recipe, recipe->entropy[i].plugin, false);
+        add_needs(recipe, &recipe->entropy[i], false);
         CN_TRY(add_top(recipe, &recipe->entropy[i]));
     }
+    const struct cn_plugin *needs_updates = recipe->needs_updates;
     for (size_t i = 0; i < recipe->n_shadow; i++) {
-        add_needs(recipe, recipe->shadow[i].plugin, false);
+        add_needs(recipe, &recipe->shadow[i], false);
         CN_TRY(add_top(recipe, &recipe->shadow[i]));
     }
+    recipe->needs_updates = needs_updates; /* one that only reports may report nothing */
     /* What the ADVANTAGE stage writes itself is nobody else's to provide. */
     recipe->needs &= ~(CN_NEEDS(advantage) | CN_NEEDS(value_target));
     recipe->group_minimum =

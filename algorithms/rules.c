@@ -103,11 +103,69 @@ static enum cn_status check_lists(const struct cn_recipe *recipe)
         return cn_fail(CN_ERR_CONFIG,
                        "algorithm.shaping: overlong_filter masks the answers that soft_overlong "
                        "punishes, so the punishment would only shift the group's mean: choose one");
-    if (has(recipe->entropy, recipe->n_entropy, "bonus") &&
-        has(recipe->entropy, recipe->n_entropy, "adaptive"))
-        return cn_fail(CN_ERR_CONFIG,
-                       "entropy.methods: bonus and adaptive are two coefficients of the same term; "
-                       "choose one (adaptive with \"initial\" starts from a given coefficient)");
+    return CN_OK;
+}
+
+/* Entropy methods that do not act together. */
+static const struct pair {
+    const char *a, *b, *why;
+} pairs[] = {
+    {"bonus", "adaptive",
+     "they are two coefficients of the same term; choose one (adaptive with \"initial\" starts "
+     "from "
+     "a given coefficient)"},
+    {"bonus aent restricted_bonus adaptive", "siren",
+     "it would reward the entropy that siren holds at its anchor; set siren's anchor higher "
+     "instead"},
+    {"aent", "restricted_bonus adaptive bonus",
+     "they are two coefficients of an entropy bonus; choose one"},
+    {"clip_cov", "kl_cov",
+     "both treat the tokens of the highest covariance, and a token without a gradient needs no "
+     "pulling back; choose one"},
+    {"clip_cov kl_cov forking steer entropy_advantage", "archer",
+     "archer replaces the loss of uncertain tokens, so the other's weights would not reach them; "
+     "choose one"},
+};
+
+static enum cn_status check_pairs(const struct cn_recipe *recipe)
+{
+    for (size_t p = 0; p < sizeof pairs / sizeof *pairs; p++)
+        for (size_t i = 0; i < recipe->n_entropy; i++)
+            for (size_t j = 0; j < recipe->n_entropy; j++) {
+                const char *a = recipe->entropy[i].plugin->name,
+                           *b = recipe->entropy[j].plugin->name;
+                if (i != j && named(pairs[p].a, a) && named(pairs[p].b, b))
+                    return cn_fail(CN_ERR_CONFIG, "entropy.methods: %s does not go with %s: %s", a,
+                                   b, pairs[p].why);
+            }
+    return CN_OK;
+}
+
+/* Entropy methods that need something of an axis: its entries are named as in a rule. */
+static const struct need {
+    const char *method;
+    enum cn_axis_index axis;
+    const char *refused, *why;
+} needs[] = {
+    {"entropy_advantage", CN_AXIS_ratio, "seq_geo seq_product clipped_geo",
+     "the raised advantage differs between the tokens of an answer, and this ratio has one value "
+     "per answer: use algorithm.ratio=token or seq_geo_token"},
+    {"entropy_advantage", CN_AXIS_surrogate, "dro",
+     "this surrogate is not proportional to the advantage: use algorithm.surrogate=ppo"},
+    {"archer", CN_AXIS_ratio, "!token", "its clip bounds are per token: use algorithm.ratio=token"},
+    {"archer", CN_AXIS_surrogate, "!ppo",
+     "it changes the bounds of the clipped surrogate: use algorithm.surrogate=ppo"},
+};
+
+static enum cn_status check_method_needs(const struct cn_recipe *recipe)
+{
+    for (size_t n = 0; n < sizeof needs / sizeof *needs; n++) {
+        const char *entry = name_of(recipe, needs[n].axis);
+        if (has(recipe->entropy, recipe->n_entropy, needs[n].method) &&
+            named(needs[n].refused, entry))
+            return cn_fail(CN_ERR_CONFIG, "entropy.%s does not go with algorithm.%s=%s: %s",
+                           needs[n].method, cn_axis_name(needs[n].axis), entry, needs[n].why);
+    }
     return CN_OK;
 }
 
@@ -116,6 +174,10 @@ static void warn(const struct cn_recipe *recipe)
 {
     const struct cn_chosen *surrogate = &recipe->axis[CN_AXIS_surrogate];
     const struct cn_option *clip = cn_option_find(surrogate->plugin->options, "clip_high");
+    if (clip && has(recipe->entropy, recipe->n_entropy, "kl_cov"))
+        cn_log_warn("entropy.kl_cov with algorithm.surrogate=%s: the paper's has no clip "
+                    "(algorithm.surrogate=importance)",
+                    surrogate->plugin->name);
     if (!clip || !named("seq_geo seq_geo_token", name_of(recipe, CN_AXIS_ratio))) return;
     double value;
     memcpy(&value, (const char *)surrogate->settings + clip->offset, sizeof value);
@@ -131,6 +193,8 @@ enum cn_status recipe_check(const struct cn_recipe *recipe)
     CN_TRY(check_sequence_ratio(recipe));
     CN_TRY(check_anchor(recipe));
     CN_TRY(check_lists(recipe));
+    CN_TRY(check_pairs(recipe));
+    CN_TRY(check_method_needs(recipe));
     warn(recipe);
     return CN_OK;
 }

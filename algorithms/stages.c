@@ -4,6 +4,7 @@
  * Scratch memory is given back after every call. */
 #include "chosen.h"
 #include "groups.h"
+#include "loss.h"
 
 #include <math.h>
 #include <string.h>
@@ -145,6 +146,22 @@ static enum cn_status drop_small_groups(const struct cn_loss_call *call, struct 
     return cn_metrics_sum(call->metrics, "group/too_small", dropped);
 }
 
+/* Calls a judge hook; a shadow's changes are undone. */
+static enum cn_status judge(const struct cn_loss_call *call, const struct chosen_item *item,
+                            struct cn_batch *batch)
+{
+    struct cn_context context = chosen_context(call, item, NULL);
+    double *saved = NULL;
+    if (!item->chosen->plugin->hooks.judge) return CN_OK;
+    if (item->shadow) {
+        CN_TRY(CN_NEW(call->scratch, batch->n_sequences, &saved));
+        memcpy(saved, batch->reward, batch->n_sequences * sizeof *saved);
+    }
+    CN_TRY(item->chosen->plugin->hooks.judge(&context, batch));
+    if (saved) memcpy(batch->reward, saved, batch->n_sequences * sizeof *saved);
+    return CN_OK;
+}
+
 enum cn_status cn_loss_shape_reward(const struct cn_loss_call *call, struct cn_batch *batch)
 {
     const struct cn_recipe *recipe = call->recipe;
@@ -154,6 +171,11 @@ enum cn_status cn_loss_shape_reward(const struct cn_loss_call *call, struct cn_b
         struct chosen_item item = {&recipe->shaping[i], 0, false};
         struct cn_context context = chosen_context(call, &item, NULL);
         CN_TRY(((const struct cn_shaping *)item.chosen->plugin)->apply(&context, batch));
+        cn_arena_release(call->scratch, mark);
+    }
+    for (size_t i = 0; i < chosen_count(recipe); i++) {
+        struct chosen_item item = chosen_at(recipe, i);
+        CN_TRY(judge(call, &item, batch));
         cn_arena_release(call->scratch, mark);
     }
     const struct cn_kl *kl = CHOSEN_ENTRY(cn_kl, recipe, CN_AXIS_kl);
@@ -233,32 +255,40 @@ enum cn_status cn_loss_advantage(const struct cn_loss_call *call, struct cn_batc
 /* ---- prepare -----------------------------------------------------------------------------------
  */
 
+/* What a prepare hook reads beside the batch. */
+struct preparing {
+    struct cn_span span;
+    const struct cn_live *live;
+    const uint8_t *stopped;
+};
+
 static enum cn_status prepare(const struct cn_loss_call *call, const struct chosen_item *item,
-                              struct cn_batch *batch, const struct cn_live *live)
+                              const struct preparing *with, struct cn_batch *batch)
 {
-    struct cn_context context = chosen_context(call, item, live);
-    const struct cn_span span = call->counts[CN_PART_MAIN].span;
-    const size_t begin = batch->seq_start[span.begin], n = batch->seq_start[span.end] - begin;
+    struct cn_context context = chosen_context(call, item, with->live);
+    const struct cn_spans whole = {&with->span, 1};
+    const size_t begin = batch->seq_start[with->span.begin];
+    const size_t n = batch->seq_start[with->span.end] - begin;
     double *saved = NULL;
+    context.atoms = call->atoms ? call->atoms : &whole;
+    context.stopped = with->stopped;
     if (!item->chosen->plugin->hooks.prepare) return CN_OK;
     if (item->shadow) {
         CN_TRY(CN_NEW(call->scratch, n, &saved));
         memcpy(saved, batch->weight + begin, n * sizeof *saved);
     }
-    CN_TRY(item->chosen->plugin->hooks.prepare(&context, batch, span, live));
+    CN_TRY(item->chosen->plugin->hooks.prepare(&context, batch, with->span, with->live));
     if (saved) memcpy(batch->weight + begin, saved, n * sizeof *saved);
     return CN_OK;
 }
 
-enum cn_status cn_loss_prepare(const struct cn_loss_call *call, struct cn_batch *batch,
-                               struct cn_span span, const struct cn_live *live)
+/* Correction, weight 1, touched 0. */
+static enum cn_status correct(const struct cn_loss_call *call, struct cn_batch *batch,
+                              struct cn_span span, const struct cn_live *live)
 {
     const struct cn_correction *entry =
         CHOSEN_ENTRY(cn_correction, call->recipe, CN_AXIS_correction);
     struct cn_context context = chosen_axis_context(call, CN_AXIS_correction, live);
-    struct cn_arena_mark mark = cn_arena_mark(call->scratch);
-    CN_BUG_IF(call->counts[CN_PART_MAIN].span.begin != span.begin ||
-              call->counts[CN_PART_MAIN].span.end != span.end);
     CN_TRY(cn_batch_require(batch, CN_NEEDS(advantage) | entry->needs, entry->name));
     for (size_t s = span.begin; s < span.end; s++)
         for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
@@ -266,12 +296,26 @@ enum cn_status cn_loss_prepare(const struct cn_loss_call *call, struct cn_batch 
             batch->touched[t] = 0;
         }
     if (entry->fill) CN_TRY(entry->fill(&context, batch, span));
-    cn_arena_release(call->scratch, mark);
     batch->written |= CN_NEEDS(correction) | CN_NEEDS(weight) | CN_NEEDS(touched);
+    return CN_OK;
+}
+
+enum cn_status cn_loss_prepare(const struct cn_loss_call *call, struct cn_batch *batch,
+                               struct cn_span span, const struct cn_live *live)
+{
+    struct preparing with = {.span = span, .live = live};
+    struct cn_arena_mark mark = cn_arena_mark(call->scratch);
+    CN_BUG_IF(call->counts[CN_PART_MAIN].span.begin != span.begin ||
+              call->counts[CN_PART_MAIN].span.end != span.end);
+    CN_TRY(correct(call, batch, span, live));
+    cn_arena_release(call->scratch, mark);
+    if (live && live->logp) CN_TRY(loss_stopped(call, batch, span, live, &with.stopped));
+    struct cn_arena_mark inner = cn_arena_mark(call->scratch);
     for (size_t i = 0; i < chosen_count(call->recipe); i++) {
         struct chosen_item item = chosen_at(call->recipe, i);
-        CN_TRY(prepare(call, &item, batch, live));
-        cn_arena_release(call->scratch, mark);
+        CN_TRY(prepare(call, &item, &with, batch));
+        cn_arena_release(call->scratch, inner);
     }
+    cn_arena_release(call->scratch, mark);
     return CN_OK;
 }

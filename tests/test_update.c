@@ -29,7 +29,7 @@ TEST(atoms_hold_whole_groups_and_count_a_common_prompt_once)
 {
     struct cn_arena arena;
     struct cn_batch batch;
-    struct update_atoms atoms;
+    struct cn_spans atoms;
     const struct row rows[] = {{10, 0}, {10, 0}, {10, 1}, {10, 1}, {10, 2}, {10, 2}};
     cn_arena_init(&arena);
     CHECK_OK(make(&batch, &arena, 100, rows, 6));
@@ -46,7 +46,7 @@ TEST(a_group_that_is_too_long_is_cut_between_sequences_and_a_sequence_never)
 {
     struct cn_arena arena;
     struct cn_batch batch;
-    struct update_atoms atoms;
+    struct cn_spans atoms;
     const struct row rows[] = {{50, 0}, {50, 0}, {50, 0}, {500, 0}};
     cn_arena_init(&arena);
     CHECK_OK(make(&batch, &arena, 10, rows, 4));
@@ -62,7 +62,7 @@ TEST(atoms_cover_a_mini_batch_and_nothing_else)
 {
     struct cn_arena arena;
     struct cn_batch batch;
-    struct update_atoms atoms;
+    struct cn_spans atoms;
     const struct row rows[] = {{5, 0}, {6, 0}, {7, 1}, {8, 1}, {9, 1}};
     cn_arena_init(&arena);
     CHECK_OK(make(&batch, &arena, 3, rows, 5));

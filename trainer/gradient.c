@@ -2,7 +2,7 @@
  * functions as a training step. */
 #include "command.h"
 #include "filter.h"
-#include "gradient_batch.h"
+#include "gradient_step.h"
 #include "schema.h"
 #include "settings.h"
 
@@ -20,117 +20,6 @@ struct gradient {
     struct cn_arena run, row, scratch;
     size_t split; /* sequences per atom; 0: all */
 };
-
-/* One row while it is worked on. */
-struct step {
-    struct gradient_batch in;
-    struct cn_counts counts[CN_PART_COUNT];
-    struct cn_metrics metrics;
-    struct cn_token_grad grad;
-    struct cn_loss_call call;
-};
-
-/* ---- what the chosen rows need -----------------------------------------------------------------
- */
-
-static enum cn_status check_plugin(const char *owner, const struct cn_plugin *plugin,
-                                   const struct gradient_batch *in, bool old_is_sampled)
-{
-    cn_columns missing = plugin->needs & ~in->batch.written & ~CN_NEEDS(value_target);
-    if (old_is_sampled && in->batch.written & CN_NEEDS(logp_sampled))
-        missing &= ~CN_NEEDS(logp_old);
-    for (int c = 0; c < CN_COLUMN_COUNT; c++)
-        if (missing & CN_BIT(c))
-            return cn_fail(CN_ERR_DATA, "the batch has no \"%s\" (%s), which %s=%s reads",
-                           cn_column_table[c].name, cn_column_table[c].meaning, owner,
-                           plugin->name);
-#define X(channel, text)                                                                           \
-    if (plugin->needs_live & CN_LIVE_BIT(channel) && !in->live.channel)                            \
-        return cn_fail(CN_ERR_DATA,                                                                \
-                       "the batch has no \"" #channel "_new\" (" text "), which %s=%s reads",      \
-                       owner, plugin->name);
-    CN_LIVE(X)
-#undef X
-    return CN_OK;
-}
-
-static enum cn_status check_needs(const struct cn_recipe *recipe, const struct gradient_batch *in)
-{
-    const bool sampled = recipe->anchor_sampled;
-    const struct {
-        const char *name;
-        const struct cn_chosen *list;
-        size_t n;
-    } lists[] = {{"algorithm.shaping", recipe->shaping, recipe->n_shaping},
-                 {"entropy.methods", recipe->entropy, recipe->n_entropy},
-                 {"entropy.shadow", recipe->shadow, recipe->n_shadow}};
-    static const char *const axes[CN_AXIS_COUNT] = {
-#define X(name, fallback, text) "algorithm." #name,
-        CN_AXES(X)
-#undef X
-    };
-    for (int a = 0; a < CN_AXIS_COUNT; a++)
-        CN_TRY(check_plugin(axes[a], recipe->axis[a].plugin, in, sampled));
-    for (size_t l = 0; l < sizeof lists / sizeof *lists; l++)
-        for (size_t i = 0; i < lists[l].n; i++)
-            CN_TRY(check_plugin(lists[l].name, lists[l].list[i].plugin, in, sampled));
-    if (sampled && !(in->batch.written & CN_NEEDS(logp_sampled)))
-        return cn_fail(CN_ERR_DATA,
-                       "the batch has no \"logp_sampled\", which algorithm.anchor=sampled reads");
-    return CN_OK;
-}
-
-/* ---- the stages of a step ----------------------------------------------------------------------
- */
-
-static enum cn_status open_gradients(struct step *step, struct cn_arena *arena)
-{
-#define X(name, text)                                                                              \
-    if (step->in.live.name) CN_TRY(CN_NEW(arena, step->in.batch.n_tokens, &step->grad.d_##name));
-    CN_LIVE(X)
-#undef X
-    return CN_OK;
-}
-
-/* The log-probabilities at the start of the updates are the sampler's, and then the new ones
- * default to them as well. */
-static enum cn_status use_sampled(struct step *step, struct cn_arena *arena)
-{
-    struct cn_batch *batch = &step->in.batch;
-    memcpy(batch->logp_old, batch->logp_sampled, batch->n_tokens * sizeof(double));
-    batch->written |= CN_NEEDS(logp_old);
-    if (step->in.live.logp) return CN_OK;
-    double *logp;
-    CN_TRY(CN_NEW(arena, batch->n_tokens, &logp));
-    memcpy(logp, batch->logp_sampled, batch->n_tokens * sizeof(double));
-    step->in.live.logp = logp;
-    return CN_OK;
-}
-
-static enum cn_status count(struct gradient *g, struct step *step)
-{
-    return cn_loss_count(&step->in.batch, cn_batch_all(&step->in.batch),
-                         (double)g->settings.rollout.max_tokens, step->call.ranks, &g->scratch,
-                         step->counts);
-}
-
-static enum cn_status compute(struct gradient *g, struct step *step)
-{
-    struct cn_batch *batch = &step->in.batch;
-    const struct cn_span all = cn_batch_all(batch);
-    const size_t atom = g->split ? g->split : batch->n_sequences;
-    CN_TRY(count(g, step));
-    CN_TRY(cn_loss_shape_reward(&step->call, batch));
-    CN_TRY(cn_loss_advantage(&step->call, batch));
-    CN_TRY(count(g, step)); /* shaping may have dropped sequences */
-    CN_TRY(
-        cn_loss_prepare(&step->call, batch, all, g->recipe.prepare_live ? &step->in.live : NULL));
-    for (size_t s = 0; s < batch->n_sequences; s += atom) {
-        struct cn_span span = {s, s + atom < batch->n_sequences ? s + atom : batch->n_sequences};
-        CN_TRY(cn_loss_atom(&step->call, batch, span, &step->in.live, &step->grad));
-    }
-    return CN_OK;
-}
 
 /* ---- the output row ----------------------------------------------------------------------------
  */
@@ -166,7 +55,7 @@ static enum cn_status put_touched(struct cn_str *out, const struct cn_recipe *re
 }
 
 static enum cn_status put_sequence(struct cn_str *out, const struct gradient *g,
-                                   const struct step *step, size_t s)
+                                   const struct gradient_step *step, size_t s)
 {
     const struct cn_batch *b = &step->in.batch;
     const struct cn_span tokens = {b->seq_start[s], b->seq_start[s + 1]};
@@ -196,7 +85,7 @@ static enum cn_status put_metrics(struct cn_str *out, const struct cn_metrics *m
 }
 
 static enum cn_status put_row(struct cn_str *out, const struct cn_json *row,
-                              const struct gradient *g, const struct step *step)
+                              const struct gradient *g, const struct gradient_step *step)
 {
     CN_TRY(filter_begin(out, row));
     CN_TRY(filter_key(out, "loss"));
@@ -213,26 +102,16 @@ static enum cn_status put_row(struct cn_str *out, const struct cn_json *row,
 static enum cn_status one_row(void *self, const struct cn_json *row, struct cn_str *out)
 {
     struct gradient *g = self;
-    struct step step;
-    memset(&step, 0, sizeof step);
+    struct gradient_step step;
     cn_arena_reset(&g->row);
     cn_arena_reset(&g->scratch);
-    cn_metrics_init(&step.metrics, &g->row);
-    CN_TRY(gradient_batch_read(row, &g->row, &step.in));
-    CN_TRY(check_needs(&g->recipe, &step.in));
-    if (g->recipe.anchor_sampled) CN_TRY(use_sampled(&step, &g->row));
-    if (!step.in.live.logp)
-        return cn_fail(CN_ERR_DATA, "the batch has neither \"logp_new\" nor \"logp_old\"");
-    CN_TRY(open_gradients(&step, &g->row));
-    step.call = (struct cn_loss_call){.recipe = &g->recipe,
-                                      .seed = (uint64_t)g->settings.run.seed,
-                                      .step = step.in.step,
-                                      .update = step.in.update,
-                                      .counts = step.counts,
-                                      .ranks = &cn_reduce_alone,
-                                      .scratch = &g->scratch,
-                                      .metrics = &step.metrics};
-    CN_TRY(compute(g, &step));
+    const struct gradient_setup setup = {.recipe = &g->recipe,
+                                         .seed = (uint64_t)g->settings.run.seed,
+                                         .length_max = (double)g->settings.rollout.max_tokens,
+                                         .split = g->split,
+                                         .arena = &g->row,
+                                         .scratch = &g->scratch};
+    CN_TRY(gradient_step_run(&setup, row, &step));
     return put_row(out, row, g, &step);
 }
 

@@ -6,6 +6,7 @@
 #include "filter.h"
 #include "selftest_checks.h"
 
+#include "carnot/golden.h"
 #include "carnot/log.h"
 
 #include <string.h>
@@ -130,17 +131,21 @@ static enum cn_status acts(struct tester *tester, struct spec *spec,
 
 enum { CANDIDATES = 16 };
 
-/* Tries the values of an option; done: one of them acts, or all are refused. */
-static enum cn_status try_option(struct tester *tester, struct spec *spec,
-                                 const struct cn_plugin *owner, const struct cn_option *option,
-                                 bool *done)
+/* The option that is tried; done: one of its values acts, or all are refused. */
+struct try_option {
+    const struct cn_plugin *owner;
+    const struct cn_option *option;
+    bool *done;
+};
+
+static enum cn_status try_values(struct tester *tester, struct spec *spec,
+                                 const struct try_option *try)
 {
     struct spec_setting values[CANDIDATES];
-    size_t n = spec_candidates(owner, option, values, CANDIDATES), n_refused = 0;
+    size_t n = spec_candidates(try->owner, try->option, values, CANDIDATES), n_refused = 0;
     uint64_t before;
     bool refused;
     CN_TRY(spec_apply(spec, &tester->trial, &refused));
-    *done = false;
     if (refused) return CN_OK;
     enum cn_status status = trial_signature(&tester->trial, &before);
     if (status == CN_ERR_CONFIG) {
@@ -148,29 +153,29 @@ static enum cn_status try_option(struct tester *tester, struct spec *spec,
         return CN_OK;
     }
     CN_TRY(status);
-    for (size_t i = 0; i < n && !*done; i++) {
+    for (size_t i = 0; i < n && !*try->done; i++) {
         struct effect effect = {false, false};
         CN_TRY(acts(tester, spec, &values[i], before, &effect));
         n_refused += effect.refused;
-        *done = effect.changed;
+        *try->done = effect.changed;
     }
-    if (n > 0 && n_refused == n) *done = true;
+    if (n > 0 && n_refused == n) *try->done = true;
     return CN_OK;
 }
 
-/* An option that acts only beside another one is tried with each value of each other. */
+/* An option that acts only beside `more` others is tried with values of each of them. */
 static enum cn_status try_beside(struct tester *tester, struct spec *spec,
-                                 const struct cn_plugin *owner, const struct cn_option *option,
-                                 bool *done)
+                                 const struct try_option *try, const struct cn_option *from,
+                                 size_t more)
 {
-    for (const struct cn_option *o = owner->options; o->name && !*done; o++) {
+    if (more == 0) return try_values(tester, spec, try);
+    for (const struct cn_option *o = from; o->name && !*try->done; o++) {
         struct spec_setting values[CANDIDATES];
-        size_t n = o == option ? 0 : spec_candidates(owner, o, values, CANDIDATES);
-        for (size_t i = 0; i < n && !*done; i++) {
-            spec->setting[0] = values[i];
-            spec->n_settings = 1;
-            CN_TRY(try_option(tester, spec, owner, option, done));
-            spec->n_settings = 0;
+        size_t n = o == try->option ? 0 : spec_candidates(try->owner, o, values, CANDIDATES);
+        for (size_t i = 0; i < n && !*try->done; i++) {
+            spec->setting[spec->n_settings++] = values[i];
+            CN_TRY(try_beside(tester, spec, try, o + 1, more - 1));
+            spec->n_settings--;
         }
     }
     return CN_OK;
@@ -180,9 +185,10 @@ static enum cn_status check_options(struct tester *tester, struct spec *spec,
                                     const struct cn_plugin *owner)
 {
     for (const struct cn_option *o = owner->options; o && o->name; o++) {
-        bool done;
-        CN_TRY(try_option(tester, spec, owner, o, &done));
-        if (!done) CN_TRY(try_beside(tester, spec, owner, o, &done));
+        bool done = false;
+        const struct try_option try = {owner, o, &done};
+        for (size_t others = 0; others < SPEC_SETTINGS && !done; others++)
+            CN_TRY(try_beside(tester, spec, &try, owner->options, others));
         tester->cases++;
         if (!done) {
             struct cn_str text = {0};
@@ -248,6 +254,14 @@ static enum cn_status over_options(struct tester *tester, check_function *unused
     return CN_OK;
 }
 
+static enum cn_status over_goldens(struct tester *tester, check_function *unused)
+{
+    (void)unused;
+    for (const struct cn_golden *g = cn_goldens; g->name; g++, tester->cases++)
+        CN_TRY(golden_check(g, &tester->worst));
+    return CN_OK;
+}
+
 /* ---- the command -------------------------------------------------------------------------------
  */
 
@@ -256,6 +270,7 @@ static const struct family {
     enum cn_status (*over)(struct tester *tester, check_function *check);
     check_function *check;
 } families[] = {
+    {"golden", "the references' numbers", over_goldens, NULL},
     {"gradient", "every slope against central differences", over_everything, check_differences},
     {"on-policy", "without a move, the gradient is -c A", over_ratios, check_identity},
     {"mask", "NaN at untrained tokens changes no bit", over_everything, check_mask},

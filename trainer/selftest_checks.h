@@ -17,4 +17,9 @@ typedef enum cn_status check_function(struct tester *tester, const struct spec *
 check_function check_differences, check_identity, check_mask, check_split, check_permutation,
     check_scale;
 
+/* Runs a golden vector's row and compares; *worst grows to the largest difference.
+ * Fails: CN_ERR_BUG naming vector and entry, with both numbers. */
+struct cn_golden;
+enum cn_status golden_check(const struct cn_golden *golden, double *worst);
+
 #endif

@@ -11,12 +11,14 @@ struct spec_setting {
     char value[48];
 };
 
+enum { SPEC_SETTINGS = 3 }; /* an option, and up to two beside which it acts */
+
 /* NULL leaves the choice to the row, or means none. */
 struct spec {
     const struct cn_algorithm *row;
     const struct cn_plugin *axis[CN_AXIS_COUNT];
     const struct cn_plugin *shaping, *entropy;
-    struct spec_setting setting[2];
+    struct spec_setting setting[SPEC_SETTINGS];
     size_t n_settings;
     bool strong; /* terms get a coefficient that makes an error visible */
 };

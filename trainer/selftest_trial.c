@@ -114,6 +114,7 @@ enum cn_status trial_open(struct trial *trial, const size_t *order)
                                         .ranks = &cn_reduce_alone,
                                         .scratch = &trial->scratch,
                                         .metrics = &trial->metrics,
+                                        .atoms = &trial->spans,
                                         .frozen = &trial->frozen_live};
     return CN_OK;
 }
@@ -162,6 +163,11 @@ enum cn_status trial_prepare(struct trial *trial)
     restore(trial);
     for (int c = 0; c < CHANNELS; c++)
         memcpy(trial->frozen[c], trial->channel[c], b->n_tokens * sizeof(double));
+    for (size_t s = trial->spans.count = 0; s < TRIAL_SEQUENCES; s += trial->atom) {
+        size_t end = s + trial->atom < TRIAL_SEQUENCES ? s + trial->atom : TRIAL_SEQUENCES;
+        trial->span[trial->spans.count++] = (struct cn_span){s, end};
+    }
+    trial->spans.item = trial->span;
     CN_TRY(count(trial));
     CN_TRY(cn_loss_shape_reward(&trial->call, b));
     CN_TRY(cn_loss_advantage(&trial->call, b));
@@ -173,11 +179,9 @@ enum cn_status trial_prepare(struct trial *trial)
 enum cn_status trial_loss(struct trial *trial)
 {
     trial->grad.loss = 0;
-    for (size_t s = 0; s < TRIAL_SEQUENCES; s += trial->atom) {
-        size_t end = s + trial->atom < TRIAL_SEQUENCES ? s + trial->atom : TRIAL_SEQUENCES;
-        struct cn_span atom = {s, end};
-        CN_TRY(cn_loss_atom(&trial->call, &trial->batch, atom, &trial->live, &trial->grad));
-    }
+    for (size_t a = 0; a < trial->spans.count; a++)
+        CN_TRY(
+            cn_loss_atom(&trial->call, &trial->batch, trial->span[a], &trial->live, &trial->grad));
     return CN_OK;
 }
 
@@ -249,6 +253,7 @@ enum cn_status trial_signature(struct trial *trial, uint64_t *out)
     mix(out, &top->form, sizeof top->form); /* what the model is asked for */
     mix(out, &top->amount, sizeof top->amount);
     mix(out, &top->renormalised, sizeof top->renormalised);
+    trial->atom = 4; /* statistics of atoms differ from those of the step */
     for (uint64_t step = 0; step < 2; step++) {
         trial->call.step = step;
         restore(trial);
@@ -266,5 +271,6 @@ enum cn_status trial_signature(struct trial *trial, uint64_t *out)
         CN_TRY(cn_loss_adapt(&trial->call, &summary));
     }
     trial->call.step = 0;
+    trial->atom = TRIAL_SEQUENCES;
     return CN_OK;
 }

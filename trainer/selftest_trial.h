@@ -25,6 +25,8 @@ struct trial {
     struct cn_metrics metrics;
     struct cn_loss_call call;
     size_t atom; /* sequences per atom */
+    struct cn_span span[TRIAL_SEQUENCES];
+    struct cn_spans spans; /* the atoms */
 };
 
 /* `order` (TRIAL_SEQUENCES) says which sequence stands where; NULL: as made. */

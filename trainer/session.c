@@ -43,6 +43,15 @@ static enum cn_status check_sampling(const struct session *s)
                        "same prompt and needs at least %zu",
                        (long long)s->settings.train.samples, s->recipe.row->name,
                        s->recipe.group_minimum);
+    const struct cn_plugin *several = s->recipe.needs_updates;
+    const int64_t updates = s->settings.train.mini_batches * s->settings.train.epochs;
+    if (several && updates < (int64_t)several->updates_minimum)
+        return cn_fail(CN_ERR_CONFIG,
+                       "%s changes nothing with train.mini_batches x train.epochs = %lld optimizer "
+                       "step%s per rollout, since new and old policy are the same at the first: "
+                       "use train.mini_batches=%zu or more",
+                       several->name, (long long)updates, updates == 1 ? "" : "s",
+                       several->updates_minimum);
     if (s->recipe.needs_live & CN_LIVE_BIT(value) || s->recipe.needs & CN_NEEDS(value_old))
         return cn_fail(
             CN_ERR_CONFIG,

@@ -98,7 +98,7 @@ static enum cn_status pass(const struct supervised *s, const struct cn_batch *ba
                            struct cn_arena *arena, const struct cn_live_out *out,
                            const struct cn_token_grad *grad)
 {
-    struct update_atoms atoms;
+    struct cn_spans atoms;
     CN_TRY(update_atoms(batch, cn_batch_all(batch), (size_t)s->settings->update.atom_tokens, arena,
                         &atoms));
     for (size_t a = 0; a < atoms.count; a++) {

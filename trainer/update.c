@@ -17,7 +17,7 @@ static size_t prompt_length(const struct cn_batch *batch, size_t s)
 }
 
 enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, size_t atom_tokens,
-                            struct cn_arena *arena, struct update_atoms *out)
+                            struct cn_arena *arena, struct cn_spans *out)
 {
     struct cn_span *atoms;
     CN_TRY(CN_NEW(arena, span.end - span.begin, &atoms));
@@ -39,7 +39,7 @@ enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, s
         }
         s = end;
     }
-    *out = (struct update_atoms){atoms, n};
+    *out = (struct cn_spans){atoms, n};
     return CN_OK;
 }
 
@@ -84,7 +84,7 @@ static enum cn_status score_pass(struct update *u, const struct cn_batch *batch,
                                  const struct score *score, struct cn_arena *arena)
 {
     const struct cn_live_out *out = score->out;
-    struct update_atoms atoms;
+    struct cn_spans atoms;
     uint32_t channels = 0;
 #define X(name, text) channels |= out->name ? CN_LIVE_BIT(name) : 0u;
     CN_LIVE(X)
@@ -191,16 +191,13 @@ static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call
 }
 
 static enum cn_status gradient(struct update *u, const struct cn_loss_call *call,
-                               struct cn_batch *batch, struct cn_span span, struct buffers *b)
+                               struct cn_batch *batch, struct buffers *b)
 {
-    struct update_atoms atoms;
-    CN_TRY(
-        update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, call->scratch, &atoms));
     CN_TRY(cn_model_zero_gradients(u->model));
     b->grad.loss = 0;
-    for (size_t a = 0; a < atoms.count; a++)
-        CN_TRY(one_atom(u, call, batch, atoms.item[a], b));
-    return cn_metrics_set(call->metrics, "update/atoms", (double)atoms.count);
+    for (size_t a = 0; a < call->atoms->count; a++)
+        CN_TRY(one_atom(u, call, batch, call->atoms->item[a], b));
+    return cn_metrics_set(call->metrics, "update/atoms", (double)call->atoms->count);
 }
 
 struct cn_step_options update_step_options(const struct optimizer_settings *o, double lr)
@@ -253,18 +250,22 @@ static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call
     struct cn_live whole;
     struct buffers buffers;
     struct cn_step_result result = {0};
+    struct cn_spans atoms;
     struct cn_loss_call here = *call;
     here.counts = counts;
+    here.atoms = &atoms;
     CN_TRY(cn_loss_count(batch, span, (double)u->settings->rollout.max_tokens, call->ranks,
                          call->scratch, counts));
     double trained = 0;
     for (int p = 0; p < CN_PART_COUNT; p++)
         trained += counts[p].tokens;
     if (trained == 0) return cn_metrics_sum(call->metrics, "update/empty", 1);
+    CN_TRY(
+        update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, call->scratch, &atoms));
     if (u->recipe->prepare_live) CN_TRY(whole_step(u, &here, batch, span, &whole));
     CN_TRY(cn_loss_prepare(&here, batch, span, u->recipe->prepare_live ? &whole : NULL));
     CN_TRY(open_buffers(u, batch, call->scratch, &buffers));
-    enum cn_status status = gradient(u, &here, batch, span, &buffers);
+    enum cn_status status = gradient(u, &here, batch, &buffers);
     if (status == CN_ERR_NUMERIC) return count_bad(u, call, cn_fail_message());
     CN_TRY(status);
     const struct cn_step_options options = update_step_options(&u->settings->optimizer, lr);

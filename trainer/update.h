@@ -8,16 +8,11 @@
 #include "carnot/algorithm.h"
 #include "carnot/model.h"
 
-struct update_atoms {
-    struct cn_span *item;
-    size_t count;
-};
-
 /* Cuts `span` into atoms: runs of whole groups of at most `atom_tokens` computed tokens (a group's
  * common prompt counts once); a longer group is cut between sequences, a longer sequence is an atom
  * of its own.  Depends on the batch and atom_tokens only.  The list lies in `arena`. */
 enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, size_t atom_tokens,
-                            struct cn_arena *arena, struct update_atoms *out);
+                            struct cn_arena *arena, struct cn_spans *out);
 
 struct update {
     const struct settings *settings;

@@ -6,7 +6,15 @@
 #define ENTROPIES(X)                                                                               \
     X(bonus)                                                                                       \
     X(adaptive)                                                                                    \
-    X(restricted_bonus)
+    X(restricted_bonus)                                                                            \
+    X(aent)                                                                                        \
+    X(clip_cov)                                                                                    \
+    X(kl_cov)                                                                                      \
+    X(steer)                                                                                       \
+    X(siren)                                                                                       \
+    X(forking)                                                                                     \
+    X(entropy_advantage)                                                                           \
+    X(archer)
 
 #define X(name) extern const struct cn_entropy cn_entropy_##name;
 ENTROPIES(X)

@@ -163,6 +163,7 @@ struct cn_recipe {
     bool prepare_live;   /* somebody's prepare needs live values of the whole step */
     struct cn_top top;   /* restriction of entropy_top */
     size_t group_minimum;
+    const struct cn_plugin *needs_updates; /* does nothing below its updates_minimum; may be NULL */
 };
 
 /* Resolves the sections "algorithm" and "entropy" (either may be NULL): row, axes, options, entropy
@@ -181,6 +182,7 @@ struct cn_loss_call {
     struct cn_metrics *metrics;   /* may be NULL */
     const struct cn_live *frozen; /* values behind stop-gradients; NULL: the live ones.  Only checks
                                      of derivatives set it */
+    const struct cn_spans *atoms; /* of the optimizer step, for prepare; NULL: it is one */
 };
 
 /* Counts of the trained tokens of `span`, over all ranks.  Logically collective. */

@@ -135,6 +135,12 @@ struct cn_span {
     size_t begin, end;
 };
 
+/* Several of them. */
+struct cn_spans {
+    const struct cn_span *item;
+    size_t count;
+};
+
 /* Allocates every column from `arena`; doubles are NaN, `parent` -1, the rest 0; nothing is marked
  * as written. lengths (S): tokens of each sequence.  Fails: CN_ERR_MEMORY.  Not collective. */
 enum cn_status cn_batch_init(struct cn_batch *batch, struct cn_arena *arena, const size_t *lengths,

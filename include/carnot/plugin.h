@@ -60,6 +60,9 @@ struct cn_context {
     struct cn_metrics *metrics;   /* where the plug-in may add named numbers; may be NULL */
     const struct cn_live *frozen; /* in the loss: live values behind a stop-gradient */
     const double *coefficient;    /* in the loss: the aggregation's c (T), 0 where untrained */
+    const struct cn_spans *atoms; /* in prepare: what the step is computed in; never NULL there */
+    const uint8_t *stopped; /* in prepare, if there are live values: 1 (T) where the surrogate stops
+                               the gradient; else NULL */
 };
 
 /* A wish for one sequence.
@@ -118,6 +121,9 @@ struct cn_hooks {
      */
     enum cn_status (*branch)(const struct cn_context *context, const struct cn_sampling *now,
                              struct cn_forks *out);
+    /* Before the ADVANTAGE stage, after shaping: may replace `reward`, never `score`.  Logically
+     * collective. */
+    enum cn_status (*judge)(const struct cn_context *context, struct cn_batch *batch);
     /* Within the ADVANTAGE stage, after the estimator.  Logically collective. */
     enum cn_status (*shape)(const struct cn_context *context, struct cn_batch *batch);
     /* Once per optimizer step over `span`, with live values of the whole span if `needs_live` asked
@@ -136,15 +142,18 @@ struct cn_hooks {
 };
 
 /* The head of every axis entry and entropy method.  needs: columns that it reads and that are not
- * always there.  needs_live: channels that `prepare` or `loss` read. */
+ * always there.  needs_live: channels that `prepare` or `loss` read.  updates_minimum: optimizer
+ * steps per rollout without which it changes nothing; 0: any. */
 #define CN_PLUGIN_FIELDS                                                                           \
     const char *name, *summary, *reference;                                                        \
     cn_columns needs;                                                                              \
     uint32_t needs_live;                                                                           \
     const struct cn_option *options;                                                               \
-    size_t settings_size, state_size;                                                              \
+    size_t settings_size, state_size, updates_minimum;                                             \
     /* Checks settings against each other once they are parsed; optional. */                       \
     enum cn_status (*check)(const void *settings);                                                 \
+    /* Whether `prepare` reads live values under these settings; NULL: if needs_live asks. */      \
+    bool (*prepare_live)(const void *settings);                                                    \
     struct cn_hooks hooks;
 
 struct cn_plugin {

@@ -32,8 +32,8 @@ static int by_rank(const void *left, const void *right)
     return a->id < b->id ? -1 : 1;
 }
 
-/* Marks the most probable tokens until the mass reaches top.amount, or until there are top.amount
- * of them. */
+/* Marks the most probable tokens until the mass reaches top.amount, or until there are as many as
+ * wanted; without the one that reaches it if the form says so. */
 static void restrict_row(struct table_row *row, const float *logits)
 {
     for (size_t j = 0; j < row->vocab; j++) {
@@ -41,16 +41,21 @@ static void restrict_row(struct table_row *row, const float *logits)
         row->in[j] = false;
     }
     qsort(row->rank, row->vocab, sizeof *row->rank, by_rank);
+    const bool below = row->top.form == CN_TOP_P_BELOW, mass = below || row->top.form == CN_TOP_P;
+    const double want = mass ? row->top.amount : cn_top_count(&row->top, row->vocab);
     double taken = 0, sum = 0;
     row->mass = 0;
-    for (size_t k = 0; k < row->vocab && (k == 0 || taken < row->top.amount); k++) {
+    for (size_t k = 0; k < row->vocab && (k == 0 || taken < want); k++) {
         const size_t j = (size_t)row->rank[k].id;
+        if (below && taken + row->p[j] >= want) break;
         row->in[j] = true;
         row->mass += row->p[j];
         sum += row->p[j] * row->log_p[j];
-        taken += row->top.form == CN_TOP_P ? row->p[j] : 1;
+        taken += mass ? row->p[j] : 1;
     }
-    row->top_entropy = row->top.renormalised ? log(row->mass) - sum / row->mass : -sum;
+    row->top_entropy = row->mass <= 0          ? 0
+                       : row->top.renormalised ? log(row->mass) - sum / row->mass
+                                               : -sum;
 }
 
 void table_row_forward(struct table_row *row, const float *logits, double temperature,

@@ -56,10 +56,11 @@ kernel_head kernel_of(const torch_head_pass &p, torch_head_saved &saved, chunk k
     a.logits = data(logits);
     a.scale = (float)(1.0 / saved.temperature);
     if (saved.channels & CN_LIVE_BIT(entropy_top))
-        a.top = saved.top.form == CN_TOP_P   ? KERNEL_TOP_P
-                : saved.top.form == CN_TOP_K ? KERNEL_TOP_K
-                                             : KERNEL_TOP_NONE;
-    a.top_amount = saved.top.amount;
+        a.top = saved.top.form == CN_TOP_NONE                                    ? KERNEL_TOP_NONE
+                : saved.top.form == CN_TOP_P || saved.top.form == CN_TOP_P_BELOW ? KERNEL_TOP_P
+                                                                                 : KERNEL_TOP_K;
+    a.top_amount = a.top == KERNEL_TOP_K ? cn_top_count(&saved.top, a.vocab) : saved.top.amount;
+    a.top_exclusive = saved.top.form == CN_TOP_P_BELOW;
     a.top_renormalised = saved.top.renormalised;
     a.rows = saved.rows.data() + k.begin;
     return a;

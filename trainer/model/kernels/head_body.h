@@ -60,7 +60,8 @@ static void top_digit(const float *z, const struct kernel_head *a, float lse, ui
 }
 
 /* S = the most probable tokens, added one by one (ties: lower id first) until the mass reaches
- * top_amount, or until there are top_amount of them; never empty. */
+ * top_amount, or until there are top_amount of them; never empty, unless the last one, which
+ * reaches it, is left out (top_exclusive). */
 static void top_threshold(const float *z, const struct kernel_head *a, struct kernel_head_row *row)
 {
     struct top_search search = {0, a->top_amount, 0};
@@ -76,6 +77,7 @@ static void top_threshold(const float *z, const struct kernel_head *a, struct ke
         search.taken += a->top == KERNEL_TOP_K ? 1.0 : (double)expf(z[j] * a->scale - row->lse);
         row->top_ties++;
     }
+    row->top_ties -= a->top_exclusive;
 }
 
 /* Whether token j with logit z is in S; counts ties down. */
@@ -104,7 +106,7 @@ static void top_forward(const float *z, const struct kernel_head *a, struct kern
         sum += p * log_p;
     }
     row->top_mass = (float)mass;
-    row->top_entropy = (float)(a->top_renormalised ? log(mass) - sum / mass : -sum);
+    row->top_entropy = (float)(mass <= 0 ? 0 : a->top_renormalised ? log(mass) - sum / mass : -sum);
 }
 
 static void head_forward(const struct kernel_head *a, size_t begin, size_t end)

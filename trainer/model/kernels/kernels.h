@@ -102,7 +102,7 @@ struct kernel_head {
     float scale;   /* 1 / temperature */
     enum kernel_top top;
     double top_amount;
-    bool top_renormalised;
+    bool top_renormalised, top_exclusive;
     struct kernel_head_row *rows;
     float
         *spare; /* backward with a top: (rows, vocab), row `begin` is used; may be NULL otherwise */
