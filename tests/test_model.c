@@ -5,6 +5,7 @@
 #include "carnot/model.h"
 
 #include <stdlib.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 /* A back end and a small random start of it. */
@@ -46,8 +47,8 @@ struct bench {
     struct cn_token_grad grad;
 };
 
-static enum cn_status open_model(const struct subject *subject, const char *path, uint64_t seed,
-                                 struct cn_model **out)
+static enum cn_status open_with(const struct subject *subject, const char *path, uint64_t seed,
+                                bool value_head, struct cn_model **out)
 {
     struct cn_json *init;
     CN_TRY(cn_json_parse(cn_text(subject->init), "init", &init));
@@ -58,23 +59,50 @@ static enum cn_status open_model(const struct subject *subject, const char *path
                                                .dtype = CN_DTYPE_F32,
                                                .threads = 1,
                                                .trainable = true,
+                                               .value_head = value_head,
                                                .seed = seed};
     enum cn_status status = cn_model_open(&settings, out);
     cn_json_close(init);
     return status;
 }
 
+static enum cn_status open_model(const struct subject *subject, const char *path, uint64_t seed,
+                                 struct cn_model **out)
+{
+    return open_with(subject, path, seed, true, out);
+}
+
+static enum cn_status open_plain(const struct subject *subject, struct cn_model **out)
+{
+    return open_with(subject, NULL, 1, false, out);
+}
+
 static enum cn_status bench_columns(struct bench *b)
 {
-    double **columns[] = {&b->out.logp,    &b->out.entropy,    &b->out.entropy_top,
-                          &b->grad.d_logp, &b->grad.d_entropy, &b->grad.d_entropy_top};
+    double **columns[] = {&b->out.logp,           &b->out.entropy, &b->out.entropy_top,
+                          &b->out.value,          &b->grad.d_logp, &b->grad.d_entropy,
+                          &b->grad.d_entropy_top, &b->grad.d_value};
     for (size_t c = 0; c < sizeof columns / sizeof *columns; c++)
         CN_TRY(CN_NEW(&b->arena, b->batch.n_tokens, columns[c]));
     for (size_t t = 0; t < b->batch.n_tokens; t++) {
         b->grad.d_logp[t] = 0.1 * (double)((t * 7) % 11) - 0.5;
         b->grad.d_entropy[t] = 0.05 * (double)((t * 5) % 13) - 0.3;
         b->grad.d_entropy_top[t] = 0.07 * (double)((t * 3) % 7) - 0.2;
+        b->grad.d_value[t] = 0.09 * (double)((t * 11) % 5) - 0.16;
     }
+    return CN_OK;
+}
+
+/* A head at 0 would pass nothing back into the body. */
+static enum cn_status start_value_head(struct bench *b)
+{
+    const struct cn_buffer *weights;
+    size_t n;
+    CN_TRY(cn_model_weights(b->model, &weights, &n));
+    for (size_t k = 1; k < n; k++)
+        for (size_t j = 0; strncmp(weights[k].name, "value_head.", 11) == 0 && j < weights[k].count;
+             j++)
+            ((float *)weights[k].data)[j] = (float)(0.3 * (double)((j * 7) % 9) - 1);
     return CN_OK;
 }
 
@@ -101,8 +129,9 @@ static enum cn_status bench_open(struct bench *b, const struct subject *subject)
                                .temperature = 0.9,
                                .top = {CN_TOP_K, 4, true},
                                .channels = CN_LIVE_BIT(logp) | CN_LIVE_BIT(entropy) |
-                                           CN_LIVE_BIT(entropy_top)};
-    return bench_columns(b);
+                                           CN_LIVE_BIT(entropy_top) | CN_LIVE_BIT(value)};
+    CN_TRY(bench_columns(b));
+    return start_value_head(b);
 }
 
 static void bench_close(struct bench *b)
@@ -118,7 +147,8 @@ static double objective(struct bench *b)
     if (cn_model_score(b->model, -1, &b->atom, &b->out) != CN_OK) return NAN;
     for (size_t t = 0; t < b->batch.n_tokens; t++)
         sum += b->grad.d_logp[t] * b->out.logp[t] + b->grad.d_entropy[t] * b->out.entropy[t] +
-               b->grad.d_entropy_top[t] * b->out.entropy_top[t];
+               b->grad.d_entropy_top[t] * b->out.entropy_top[t] +
+               b->grad.d_value[t] * b->out.value[t];
     return sum;
 }
 
@@ -163,6 +193,9 @@ static void remove_folder(const char *folder)
     remove_file(folder, "config.json");
     remove_file(folder, "model.safetensors");
     remove_file(folder, "state.safetensors");
+    remove_file(folder, "value_head.safetensors");
+    remove_file(folder, "state/value_head.safetensors");
+    remove_file(folder, "state");
     rmdir(folder);
 }
 
@@ -320,17 +353,20 @@ TEST(a_resumed_state_goes_on_bit_for_bit)
         struct bench b, c;
         const struct cn_buffer *first, *second;
         size_t n;
-        char folder[512], path[600];
+        char folder[512], path[600], value[600];
         CHECK_OK(bench_open(&b, &subjects[i]));
         CHECK_OK(bench_open(&c, &subjects[i]));
         CHECK(temporary_folder(folder, sizeof folder));
         snprintf(path, sizeof path, "%s/state.safetensors", folder);
+        snprintf(value, sizeof value, "%s/value_head.safetensors", folder);
         for (int k = 0; k < 2; k++)
             CHECK_OK(step(&b));
         CHECK_OK(cn_model_state_save(b.model, path));
+        CHECK_OK(cn_model_value_save(b.model, value));
         for (int k = 0; k < 2; k++)
             CHECK_OK(step(&b));
         CHECK_OK(cn_model_state_load(c.model, path));
+        CHECK_OK(cn_model_value_load(c.model, value));
         for (int k = 0; k < 2; k++)
             CHECK_OK(step(&c));
         CHECK_OK(cn_model_weights(b.model, &first, &n));
@@ -340,6 +376,78 @@ TEST(a_resumed_state_goes_on_bit_for_bit)
         remove_folder(folder);
         bench_close(&b);
         bench_close(&c);
+    }
+}
+
+TEST(a_checkpoints_value_head_starts_another_run)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        struct cn_model *again;
+        double before[TOKENS_MAX];
+        char folder[512], state[600], path[700];
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        CHECK(temporary_folder(folder, sizeof folder));
+        snprintf(state, sizeof state, "%s/state", folder);
+        snprintf(path, sizeof path, "%s/value_head.safetensors", state);
+        CHECK_OK(step(&b));
+        CHECK_OK(cn_model_save(b.model, folder, CN_DTYPE_F32));
+        objective(&b);
+        memcpy(before, b.out.value, b.batch.n_tokens * sizeof *before);
+        CHECK_OK(open_model(&subjects[i], folder, 0, &again)); /* without the file: at 0 */
+        CHECK_OK(cn_model_score(again, -1, &b.atom, &b.out));
+        for (size_t t = 0; t < b.batch.n_tokens; t++)
+            CHECK(b.out.value[t] == 0);
+        cn_model_close(again);
+        CHECK(mkdir(state, 0700) == 0);
+        CHECK_OK(cn_model_value_save(b.model, path));
+        CHECK_OK(open_model(&subjects[i], folder, 0, &again));
+        CHECK_OK(cn_model_score(again, -1, &b.atom, &b.out));
+        CHECK(memcmp(before, b.out.value, b.batch.n_tokens * sizeof *before) == 0);
+        cn_model_close(again);
+        unlink(path);
+        rmdir(state);
+        remove_folder(folder);
+        bench_close(&b);
+    }
+}
+
+/* Weights of body and head after one step of a part, and which of them moved. */
+static void moved(struct bench *b, enum cn_step_part part, bool *body, bool *head)
+{
+    const struct cn_step_options options = {
+        .lr = 0.01, .beta1 = 0.9, .beta2 = 0.99, .epsilon = 1e-8, .part = part};
+    const struct cn_buffer *weights;
+    struct cn_step_result result;
+    size_t n;
+    float before[4096];
+    *body = *head = false;
+    CHECK_OK(cn_model_zero_gradients(b->model));
+    CHECK_OK(backward(b));
+    CHECK_OK(cn_model_weights(b->model, &weights, &n));
+    for (size_t k = 0; k<n; k += n - 1> 0 ? n - 1 : 1) /* the first tensor and the last */
+        memcpy(before + (k ? 2048 : 0), weights[k].data,
+               (weights[k].count < 2048 ? weights[k].count : 2048) * sizeof(float));
+    CHECK_OK(cn_model_step(b->model, &options, &result));
+    for (size_t k = 0; k<n; k += n - 1> 0 ? n - 1 : 1)
+        *(k ? head : body) =
+            memcmp(before + (k ? 2048 : 0), weights[k].data,
+                   (weights[k].count < 2048 ? weights[k].count : 2048) * sizeof(float)) != 0;
+}
+
+TEST(a_step_changes_the_part_that_it_names)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        bool body, head;
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        moved(&b, CN_STEP_BODY, &body, &head);
+        CHECK(body && !head);
+        moved(&b, CN_STEP_VALUE, &body, &head);
+        CHECK(!body && head);
+        moved(&b, CN_STEP_ALL, &body, &head);
+        CHECK(body && head);
+        bench_close(&b);
     }
 }
 
@@ -370,6 +478,7 @@ TEST(bad_input_is_refused_with_its_reason)
         struct bench b;
         size_t length = 65;
         struct cn_batch wide;
+        struct cn_model *plain;
         CHECK_OK(bench_open(&b, &subjects[i]));
         CHECK_FAILS(cn_model_backward(b.model, &b.grad), CN_ERR_BUG, "without a pending forward");
         b.batch.token[4] = 11;
@@ -378,8 +487,10 @@ TEST(bad_input_is_refused_with_its_reason)
         b.batch.token[4] = -1;
         CHECK_FAILS(cn_model_forward(b.model, &b.atom, &b.out), CN_ERR_MODEL, "has id -1");
         b.batch.token[4] = 0;
-        b.atom.channels |= CN_LIVE_BIT(value);
-        CHECK_FAILS(cn_model_score(b.model, -1, &b.atom, &b.out), CN_ERR_MODEL, "no value head");
+        CHECK_OK(open_plain(&subjects[i], &plain));
+        CHECK_FAILS(cn_model_score(plain, -1, &b.atom, &b.out), CN_ERR_MODEL, "no value head");
+        CHECK_FAILS(cn_model_value_save(plain, "/nowhere"), CN_ERR_BUG, "without a trainable");
+        cn_model_close(plain);
         b.atom.channels = CN_LIVE_BIT(logp);
         CHECK_OK(cn_batch_init(&wide, &b.arena, &length, 1));
         const struct cn_atom atom = {

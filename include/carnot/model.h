@@ -28,7 +28,9 @@ struct cn_model_settings {
     int threads;                 /* 0: cores of the affinity mask */
     bool checkpoint_activations; /* recompute each layer in backward */
     bool trainable;              /* false: no master copy, gradients or moments */
-    uint64_t seed;               /* of a random start */
+    bool value_head; /* gives the channel value; its weights are 0, or path/state's where those are
+                        (cn_model_value_save) */
+    uint64_t seed;   /* of a random start */
 };
 
 enum cn_status cn_model_open(const struct cn_model_settings *settings, struct cn_model **out);
@@ -38,7 +40,7 @@ void cn_model_close(struct cn_model *take_model);
 struct cn_model_info {
     const char *family; /* "llama", "qwen2", "qwen3", "table" */
     size_t vocab_size, context_length, hidden_size, n_layers, n_parameters;
-    bool tied;
+    bool tied, value_head;
 };
 const struct cn_model_info *cn_model_info(const struct cn_model *model);
 
@@ -79,14 +81,18 @@ enum cn_status cn_model_backward(struct cn_model *model, const struct cn_token_g
 enum cn_status cn_model_zero_gradients(struct cn_model *model);
 
 /* Lends the gradient (F32) or the weights (F32 master if trainable): one buffer per tensor with
- * Hugging Face's name. The list lives as long as the model, the contents until the next call that
- * changes them. */
+ * Hugging Face's name, those of the value head last.  The list lives as long as the model, the
+ * contents until the next call that changes them. */
 enum cn_status cn_model_gradients(struct cn_model *model, const struct cn_buffer **out, size_t *n);
 enum cn_status cn_model_weights(struct cn_model *model, const struct cn_buffer **out, size_t *n);
 
+/* What a step changes: a value head on a policy may learn at its own rate, or alone. */
+enum cn_step_part { CN_STEP_ALL, CN_STEP_BODY, CN_STEP_VALUE };
+
 struct cn_step_options {
     double lr, beta1, beta2, epsilon, weight_decay;
-    double clip_norm; /* 0: no clipping */
+    double clip_norm;       /* of the part's gradient; 0: no clipping */
+    enum cn_step_part part; /* without a value head, ALL is the body */
 };
 
 struct cn_step_result {
@@ -111,6 +117,11 @@ enum cn_status cn_model_save(struct cn_model *model, const char *folder, enum cn
 /* Master weights, moments and step count as one safetensors file: what a bit-exact resume needs. */
 enum cn_status cn_model_state_save(struct cn_model *model, const char *path);
 enum cn_status cn_model_state_load(struct cn_model *model, const char *path);
+
+/* The same of the value head, which is in none of the files above.  A checkpoint keeps it as
+ * state/value_head.safetensors, where cn_model_open finds it.  Fails: CN_ERR_BUG without a head. */
+enum cn_status cn_model_value_save(struct cn_model *model, const char *path);
+enum cn_status cn_model_value_load(struct cn_model *model, const char *path);
 
 /* ---- sampling
  * --------------------------------------------------------------------------------------------- */

@@ -17,6 +17,7 @@ extern "C" {
 #endif
 
 struct model_shape;
+struct value_head;
 
 /* Token ids of `n` sequences, end to end; start (n+1) cuts them.  Each has at least one token. */
 struct backend_rows {
@@ -48,6 +49,9 @@ struct cn_model_backend {
     enum cn_status (*save)(void *self, const char *folder, enum cn_dtype dtype);
     enum cn_status (*state_save)(void *self, const char *path);
     enum cn_status (*state_load)(void *self, const char *path);
+
+    /* The value head of an open model; its n is 0 if the model was opened without one. */
+    struct value_head *(*value_head)(void *self);
 
     /* Logits (positions x vocabulary) under the current weights, not divided by a temperature. */
     enum cn_status (*logits)(void *self, const struct backend_rows *rows, float *out);

@@ -2,6 +2,7 @@
 #include "backend.h"
 #include "safetensors.h"
 #include "shape.h"
+#include "value_head.h"
 
 #include <dlfcn.h>
 #include <stdio.h>
@@ -27,6 +28,7 @@ __attribute__((used)) static const any_function needed_by_torch[] = {
     (any_function)cn_fail,          (any_function)cn_rng_open,      (any_function)cn_dtype_name,
     (any_function)shape_read,       (any_function)shape_save,       (any_function)shape_tensors,
     (any_function)safetensors_open, (any_function)safetensors_save, (any_function)cn_arena_alloc,
+    (any_function)value_head_open,  (any_function)adamw_step,
 };
 
 /* Folder of the running program; false if it cannot be found out. */
@@ -112,6 +114,15 @@ static enum cn_status find_backend(const char *type, const struct cn_model_backe
  * -----------------------------------------------------------------------------------------------
  */
 
+/* Takes the weights of the value head that a checkpoint keeps beside its model files. */
+static enum cn_status find_value_head(const struct cn_model *model, const char *folder)
+{
+    char path[PATH_BYTES];
+    int n = snprintf(path, sizeof path, "%s/state/value_head.safetensors", folder);
+    if (n < 0 || n >= PATH_BYTES || access(path, R_OK) != 0) return CN_OK;
+    return value_head_load(model->backend->value_head(model->self), path, false);
+}
+
 enum cn_status cn_model_open(const struct cn_model_settings *settings, struct cn_model **out)
 {
     const struct cn_model_backend *backend = NULL;
@@ -129,8 +140,12 @@ enum cn_status cn_model_open(const struct cn_model_settings *settings, struct cn
         free(model);
         return status;
     }
-    *out = model;
-    return CN_OK;
+    if (settings->value_head && settings->path) status = find_value_head(model, settings->path);
+    if (status == CN_OK)
+        *out = model;
+    else
+        cn_model_close(model);
+    return status;
 }
 
 void cn_model_close(struct cn_model *take_model)
@@ -204,6 +219,16 @@ enum cn_status cn_model_state_save(struct cn_model *model, const char *path)
 enum cn_status cn_model_state_load(struct cn_model *model, const char *path)
 {
     return model->backend->state_load(model->self, path);
+}
+
+enum cn_status cn_model_value_save(struct cn_model *model, const char *path)
+{
+    return value_head_save(model->backend->value_head(model->self), path);
+}
+
+enum cn_status cn_model_value_load(struct cn_model *model, const char *path)
+{
+    return value_head_load(model->backend->value_head(model->self), path, true);
 }
 
 /* ---- what samplers ask

@@ -9,6 +9,7 @@
 #include "backend.h"
 #include "safetensors.h"
 #include "table_row.h"
+#include "value_head.h"
 
 #include "carnot/json.h"
 
@@ -32,12 +33,12 @@ struct table {
     int64_t order, states;
     double initializer_range;
     bool trainable;
-    size_t n; /* elements of the table */
-    float *weight, *gradient, *m, *v;
+    struct adamw body; /* the table */
     float **copies;
     size_t n_copies;
-    uint64_t steps;
-    struct cn_buffer weight_buffer, gradient_buffer;
+    struct value_head value; /* of each state */
+    struct cn_buffer weight_buffer[1 + VALUE_HEAD_TENSORS], gradient_buffer[1 + VALUE_HEAD_TENSORS];
+    size_t n_buffers;
     struct table_row row;
     /* The pending atom. */
     struct item *items;
@@ -46,9 +47,7 @@ struct table {
     bool pending;
 };
 
-/* ---- states
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- states ---------------------------------------------------------------------------------- */
 
 /* Row of the table for the token after ids[0..n). */
 static size_t state_of(const struct table *t, const int32_t *ids, size_t n)
@@ -91,7 +90,7 @@ static enum cn_status collect(struct table *t, const struct cn_atom *atom)
 {
     const struct cn_batch *batch = atom->batch;
     t->n_items = 0;
-    if (atom->channels & CN_LIVE_BIT(value))
+    if (atom->channels & CN_LIVE_BIT(value) && !t->value.all.n)
         return cn_fail(CN_ERR_MODEL,
                        "no value head: channel value was asked for, but this model has none");
     if (!(atom->temperature > 0))
@@ -137,6 +136,7 @@ static void fill(struct table *t, const float *weight, const struct cn_atom *ato
         if (out->logp) out->logp[item->token] = t->row.log_p[item->target];
         if (out->entropy) out->entropy[item->token] = t->row.entropy;
         if (out->entropy_top) out->entropy_top[item->token] = t->row.top_entropy;
+        if (out->value) out->value[item->token] = (double)t->value.all.weight[item->state];
     }
 }
 
@@ -149,7 +149,7 @@ static enum cn_status table_score(void *self, int copy, const struct cn_atom *at
         return cn_fail(CN_ERR_BUG, "frozen copy %d does not exist: there are %zu", copy,
                        t->n_copies);
     CN_TRY(collect(t, atom));
-    fill(t, copy < 0 ? t->weight : t->copies[copy], atom, out);
+    fill(t, copy < 0 ? t->body.weight : t->copies[copy], atom, out);
     return CN_OK;
 }
 
@@ -179,13 +179,15 @@ static enum cn_status table_backward(void *self, const struct cn_token_grad *gra
     for (size_t k = 0; k < t->n_items; k++) {
         const struct item *item = &t->items[k];
         const size_t row = item->state * t->info.vocab_size;
-        table_row_forward(&t->row, t->weight + row, t->atom.temperature, &top);
+        table_row_forward(&t->row, t->body.weight + row, t->atom.temperature, &top);
         const struct table_row_gradient d = {
             .target = item->target,
             .d_logp = at(grad->d_logp, item->token),
             .d_entropy = at(grad->d_entropy, item->token),
             .d_top = restricted ? at(grad->d_entropy_top, item->token) : 0};
-        table_row_backward(&t->row, &d, t->gradient + row);
+        table_row_backward(&t->row, &d, t->body.gradient + row);
+        if (t->atom.channels & CN_LIVE_BIT(value))
+            t->value.all.gradient[item->state] += (float)at(grad->d_value, item->token);
     }
     return CN_OK;
 }
@@ -193,7 +195,9 @@ static enum cn_status table_backward(void *self, const struct cn_token_grad *gra
 static enum cn_status table_zero_gradients(void *self)
 {
     struct table *t = self;
-    if (t->gradient) memset(t->gradient, 0, t->n * sizeof *t->gradient);
+    if (t->body.gradient) memset(t->body.gradient, 0, t->body.n * sizeof *t->body.gradient);
+    if (t->value.all.gradient)
+        memset(t->value.all.gradient, 0, t->value.all.n * sizeof *t->value.all.gradient);
     return CN_OK;
 }
 
@@ -201,58 +205,45 @@ static enum cn_status table_gradients(void *self, const struct cn_buffer **out, 
 {
     struct table *t = self;
     CN_TRY(need_trainable(t));
-    *out = &t->gradient_buffer;
-    *n = 1;
+    *out = t->gradient_buffer;
+    *n = t->n_buffers;
     return CN_OK;
 }
 
 static enum cn_status table_weights(void *self, const struct cn_buffer **out, size_t *n)
 {
     struct table *t = self;
-    *out = &t->weight_buffer;
-    *n = 1;
+    *out = t->weight_buffer;
+    *n = t->n_buffers;
     return CN_OK;
 }
 
-/* AdamW as the torch back end does it, in double. */
 static enum cn_status table_step(void *self, const struct cn_step_options *o,
                                  struct cn_step_result *result)
 {
     struct table *t = self;
     CN_TRY(need_trainable(t));
-    double squares = 0;
-    for (size_t i = 0; i < t->n; i++)
-        squares += (double)t->gradient[i] * (double)t->gradient[i];
-    result->grad_norm = sqrt(squares);
+    const bool body = o->part != CN_STEP_VALUE;
+    const bool head = o->part != CN_STEP_BODY && t->value.all.n;
+    result->grad_norm =
+        sqrt((body ? adamw_squares(&t->body) : 0) + (head ? adamw_squares(&t->value.all) : 0));
     result->skipped = !isfinite(result->grad_norm);
     if (result->skipped) return CN_OK;
-    t->steps++;
     t->pending = false;
-    const double clip = o->clip_norm > 0 ? fmin(1, o->clip_norm / (result->grad_norm + 1e-6)) : 1;
-    const double bias1 = 1 - pow(o->beta1, (double)t->steps),
-                 bias2 = 1 - pow(o->beta2, (double)t->steps);
-    for (size_t i = 0; i < t->n; i++) {
-        const double g = (double)t->gradient[i] * clip;
-        const double m = o->beta1 * (double)t->m[i] + (1 - o->beta1) * g;
-        const double v = o->beta2 * (double)t->v[i] + (1 - o->beta2) * g * g;
-        const double w = (double)t->weight[i] * (1 - o->lr * o->weight_decay);
-        t->m[i] = (float)m;
-        t->v[i] = (float)v;
-        t->weight[i] = (float)(w - o->lr / bias1 * m / (sqrt(v / bias2) + o->epsilon));
-    }
+    const double clip = adamw_clip(o, result->grad_norm);
+    if (head) adamw_step(&t->value.all, o, clip);
+    if (body) adamw_step(&t->body, o, clip);
     return CN_OK;
 }
 
-/* ---- files
- * ----------------------------------------------------------------------------------------------------------
- */
+/* ---- files ----------------------------------------------------------------------------------- */
 
 static enum cn_status read_weights(const struct table *t, const char *path, const char *name,
                                    float *out)
 {
     struct safetensors *file;
     CN_TRY(safetensors_open(path, &file));
-    enum cn_status status = safetensors_read_f32(file, name, 2, t->weight_buffer.shape, out);
+    enum cn_status status = safetensors_read_f32(file, name, 2, t->weight_buffer->shape, out);
     safetensors_close(file);
     return status;
 }
@@ -263,8 +254,8 @@ static enum cn_status table_freeze(void *self, const char *path, int *copy)
     float **grown = realloc(t->copies, (t->n_copies + 1) * sizeof *grown), *frozen = NULL;
     if (!grown) return cn_fail(CN_ERR_MEMORY, "out of memory: a frozen copy");
     t->copies = grown;
-    CN_TRY(CN_NEW(&t->arena, t->n, &frozen));
-    memcpy(frozen, t->weight, t->n * sizeof *frozen);
+    CN_TRY(CN_NEW(&t->arena, t->body.n, &frozen));
+    memcpy(frozen, t->body.weight, t->body.n * sizeof *frozen);
     if (path) CN_TRY(read_weights(t, path, WEIGHT_NAME, frozen));
     t->copies[t->n_copies] = frozen;
     *copy = (int)t->n_copies++;
@@ -277,7 +268,7 @@ static enum cn_status table_save(void *self, const char *folder, enum cn_dtype d
     struct cn_str text = {0}, path = {0};
     const struct safetensors_target target = {.path = folder, .dtype = dtype};
     enum cn_status status;
-    CN_TRY_GOTO(safetensors_save(&target, &t->weight_buffer, 1), out);
+    CN_TRY_GOTO(safetensors_save(&target, t->weight_buffer, 1), out);
     CN_TRY_GOTO(cn_str_format(&text,
                               "{\n  \"type\": \"table\",\n  \"vocab_size\": %zu,\n  \"order\": "
                               "%lld,\n  \"states\": %lld,\n"
@@ -297,10 +288,10 @@ static enum cn_status table_state_save(void *self, const char *path)
 {
     struct table *t = self;
     CN_TRY(need_trainable(t));
-    int64_t steps = (int64_t)t->steps;
-    struct cn_buffer all[4] = {t->weight_buffer,
-                               t->weight_buffer,
-                               t->weight_buffer,
+    int64_t steps = (int64_t)t->body.steps;
+    struct cn_buffer all[4] = {t->weight_buffer[0],
+                               t->weight_buffer[0],
+                               t->weight_buffer[0],
                                {.name = "step",
                                 .dtype = CN_DTYPE_I64,
                                 .rank = 1,
@@ -309,9 +300,9 @@ static enum cn_status table_state_save(void *self, const char *path)
                                 .data = &steps,
                                 .device = -1}};
     all[1].name = "exp_avg.table.weight";
-    all[1].data = t->m;
+    all[1].data = t->body.m;
     all[2].name = "exp_avg_sq.table.weight";
-    all[2].data = t->v;
+    all[2].data = t->body.v;
     const struct safetensors_target target = {.path = path, .dtype = CN_DTYPE_F32};
     return safetensors_save(&target, all, 4);
 }
@@ -324,26 +315,28 @@ static enum cn_status table_state_load(void *self, const char *path)
     CN_TRY(safetensors_open(path, &file));
     enum cn_status status = CN_OK;
     float *fresh =
-        malloc(3 * t->n * sizeof *fresh); /* everything is read before anything is replaced */
+        malloc(3 * t->body.n * sizeof *fresh); /* everything is read before anything is replaced */
     int64_t steps = -1;
     const struct cn_buffer *counter = safetensors_find(file, "step");
     if (counter && counter->dtype == CN_DTYPE_I64 && counter->count == 1)
         memcpy(&steps, counter->data, sizeof steps);
     if (!fresh)
-        status = cn_fail(CN_ERR_MEMORY, "out of memory: the state of %zu numbers", t->n);
+        status = cn_fail(CN_ERR_MEMORY, "out of memory: the state of %zu numbers", t->body.n);
     else if (steps < 0)
         status = cn_fail(CN_ERR_MODEL,
                          "%s: no step count (I64, one element): not an optimizer state", path);
     if (status != CN_OK) goto out;
-    const int64_t *shape = t->weight_buffer.shape;
+    const int64_t *shape = t->weight_buffer->shape;
     CN_TRY_GOTO(safetensors_read_f32(file, WEIGHT_NAME, 2, shape, fresh), out);
-    CN_TRY_GOTO(safetensors_read_f32(file, "exp_avg.table.weight", 2, shape, fresh + t->n), out);
-    CN_TRY_GOTO(safetensors_read_f32(file, "exp_avg_sq.table.weight", 2, shape, fresh + 2 * t->n),
+    CN_TRY_GOTO(safetensors_read_f32(file, "exp_avg.table.weight", 2, shape, fresh + t->body.n),
                 out);
-    memcpy(t->weight, fresh, t->n * sizeof *fresh);
-    memcpy(t->m, fresh + t->n, t->n * sizeof *fresh);
-    memcpy(t->v, fresh + 2 * t->n, t->n * sizeof *fresh);
-    t->steps = (uint64_t)steps;
+    CN_TRY_GOTO(
+        safetensors_read_f32(file, "exp_avg_sq.table.weight", 2, shape, fresh + 2 * t->body.n),
+        out);
+    memcpy(t->body.weight, fresh, t->body.n * sizeof *fresh);
+    memcpy(t->body.m, fresh + t->body.n, t->body.n * sizeof *fresh);
+    memcpy(t->body.v, fresh + 2 * t->body.n, t->body.n * sizeof *fresh);
+    t->body.steps = (uint64_t)steps;
     t->pending = false;
 out:
     free(fresh);
@@ -351,9 +344,7 @@ out:
     return status;
 }
 
-/* ---- open and close
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- open and close -------------------------------------------------------------------------- */
 
 static enum cn_status table_logits(void *self, const struct backend_rows *rows, float *out)
 {
@@ -364,9 +355,14 @@ static enum cn_status table_logits(void *self, const struct backend_rows *rows, 
         const size_t n = rows->start[s + 1] - rows->start[s];
         CN_TRY(check_ids(t, ids, n, s));
         for (size_t i = rows->all ? 1 : n; i <= n; i++, out += vocab)
-            memcpy(out, t->weight + state_of(t, ids, i) * vocab, vocab * sizeof *out);
+            memcpy(out, t->body.weight + state_of(t, ids, i) * vocab, vocab * sizeof *out);
     }
     return CN_OK;
+}
+
+static struct value_head *table_value_head(void *self)
+{
+    return &((struct table *)self)->value;
 }
 
 static const struct cn_model_info *table_info(const void *self)
@@ -378,6 +374,7 @@ static void table_close(void *self)
 {
     struct table *t = self;
     free(t->copies);
+    value_head_close(&t->value);
     cn_arena_free(&t->arena);
     free(t->items);
     table_row_free(&t->row);
@@ -401,8 +398,8 @@ static enum cn_status parse(struct table *t, const struct cn_json *config)
         return cn_fail(CN_ERR_MODEL,
                        "a table of %lld states x %lld tokens is too large: at most 2^31 numbers",
                        (long long)t->states, (long long)vocab);
-    t->n = (size_t)(vocab * t->states);
-    t->info.n_parameters = t->n;
+    t->body.n = t->body.n_decayed = (size_t)(vocab * t->states);
+    t->info.n_parameters = t->body.n;
     return CN_OK;
 }
 
@@ -423,23 +420,28 @@ out:
     return status;
 }
 
-static enum cn_status allocate(struct table *t)
+static enum cn_status allocate(struct table *t, bool value_head)
 {
-    CN_TRY(CN_NEW(&t->arena, t->n, &t->weight));
+    const struct value_head_size size = {(size_t)t->states, false, t->trainable};
+    if (value_head) CN_TRY(value_head_open(&t->value, &size));
+    t->info.value_head = value_head;
+    CN_TRY(CN_NEW(&t->arena, t->body.n, &t->body.weight));
     if (t->trainable) {
-        CN_TRY(CN_NEW(&t->arena, t->n, &t->gradient));
-        CN_TRY(CN_NEW(&t->arena, t->n, &t->m));
-        CN_TRY(CN_NEW(&t->arena, t->n, &t->v));
+        CN_TRY(CN_NEW(&t->arena, t->body.n, &t->body.gradient));
+        CN_TRY(CN_NEW(&t->arena, t->body.n, &t->body.m));
+        CN_TRY(CN_NEW(&t->arena, t->body.n, &t->body.v));
     }
-    t->weight_buffer = (struct cn_buffer){.name = WEIGHT_NAME,
-                                          .dtype = CN_DTYPE_F32,
-                                          .rank = 2,
-                                          .shape = {t->states, (int64_t)t->info.vocab_size},
-                                          .count = t->n,
-                                          .data = t->weight,
-                                          .device = -1};
-    t->gradient_buffer = t->weight_buffer;
-    t->gradient_buffer.data = t->gradient;
+    t->weight_buffer[0] = (struct cn_buffer){.name = WEIGHT_NAME,
+                                             .dtype = CN_DTYPE_F32,
+                                             .rank = 2,
+                                             .shape = {t->states, (int64_t)t->info.vocab_size},
+                                             .count = t->body.n,
+                                             .data = t->body.weight,
+                                             .device = -1};
+    t->gradient_buffer[0] = t->weight_buffer[0];
+    t->gradient_buffer[0].data = t->body.gradient;
+    t->n_buffers = 1 + value_head_buffers(&t->value, t->value.all.weight, t->weight_buffer + 1);
+    value_head_buffers(&t->value, t->value.all.gradient, t->gradient_buffer + 1);
     return table_row_init(&t->row, t->info.vocab_size);
 }
 
@@ -450,7 +452,7 @@ static void random_start(struct table *t, uint64_t seed)
         struct cn_rng rng;
         cn_rng_open(&rng, key, 0, 0, (uint32_t)state);
         for (size_t j = 0; j < t->info.vocab_size; j++)
-            t->weight[state * t->info.vocab_size + j] =
+            t->body.weight[state * t->info.vocab_size + j] =
                 (float)(cn_rng_normal(&rng) * t->initializer_range);
     }
 }
@@ -463,9 +465,9 @@ static enum cn_status table_open(const struct cn_model_settings *settings, void 
     t->trainable = settings->trainable;
     enum cn_status status;
     CN_TRY_GOTO(settings->path ? parse_folder(t, settings->path) : parse(t, settings->init), out);
-    CN_TRY_GOTO(allocate(t), out);
+    CN_TRY_GOTO(allocate(t, settings->value_head), out);
     if (settings->path)
-        status = read_weights(t, settings->path, WEIGHT_NAME, t->weight);
+        status = read_weights(t, settings->path, WEIGHT_NAME, t->body.weight);
     else
         random_start(t, settings->seed);
 out:
@@ -492,5 +494,6 @@ const struct cn_model_backend cn_model_backend_table = {
     .save = table_save,
     .state_save = table_state_save,
     .state_load = table_state_load,
+    .value_head = table_value_head,
     .logits = table_logits,
 };

@@ -46,6 +46,7 @@ void fill_info(torch_model &model)
     info.n_layers = model.shape.layers;
     info.n_parameters = shape_parameters(&model.shape);
     info.tied = model.shape.tied;
+    info.value_head = model.value.all.n > 0;
 }
 
 std::unique_ptr<torch_model> open_model(const cn_model_settings &s)
@@ -62,6 +63,8 @@ std::unique_ptr<torch_model> open_model(const cn_model_settings &s)
     model->threads = s.threads > 0 ? s.threads : affinity_cores();
     at::set_num_threads(model->threads);
     at::globalContext().setFloat32MatmulPrecision("highest"); /* fp32 means fp32 */
+    const struct value_head_size head = {model->shape.hidden, true, s.trainable};
+    if (s.value_head) torch_check(value_head_open(&model->value, &head));
     fill_info(*model);
     model->context.k = torch_kernels_pick(nullptr);
     model->context.half = s.dtype == CN_DTYPE_BF16;
@@ -98,7 +101,7 @@ const torch_compute &weights_of(torch_model &model, int copy)
 
 torch_plan plan_atom(torch_model &model, const cn_atom &atom)
 {
-    if (atom.channels & CN_LIVE_BIT(value))
+    if (atom.channels & CN_LIVE_BIT(value) && !model.value.all.n)
         torch_check(cn_fail(CN_ERR_MODEL,
                             "no value head: channel value was asked for, but this model has none"));
     if (!(atom.temperature > 0))
@@ -108,6 +111,30 @@ torch_plan plan_atom(torch_model &model, const cn_atom &atom)
         torch_plan_atom(atom, model.info, model.shape.kv_heads * model.shape.head_dim);
     model.rotation.grow(plan.longest);
     return plan;
+}
+
+/* From the last hidden rows to the channels.  A critic that is a model of its own gives values
+ * only, and skips the vocabulary. */
+void channels_of(torch_model &model, const torch_head_pass &pass, const cn_atom &atom,
+                 const cn_live_out &out, torch_head_saved &saved)
+{
+    saved.channels = atom.channels;
+    if (out.logp || out.entropy || out.entropy_top) torch_head_forward(pass, atom, out, saved);
+    if (out.value) torch_value_forward(pass.plan, pass.hidden, model.value, out.value);
+}
+
+/* Back again: d_hidden (padded rows, hidden) is overwritten. */
+void channels_back(torch_model &model, const torch_head_pass &pass, const cn_token_grad &grad,
+                   torch_head_saved &saved, const at::Tensor &d_hidden)
+{
+    if (saved.rows.empty()) {
+        at::Tensor zeroed = d_hidden;
+        zeroed.zero_();
+    } else {
+        torch_head_backward(pass, grad, saved, d_hidden, model.gradient_view.head);
+    }
+    if (grad.d_value && saved.channels & CN_LIVE_BIT(value))
+        torch_value_backward(pass, grad.d_value, model.value, d_hidden);
 }
 
 enum cn_status torch_open(const struct cn_model_settings *settings, void **self)
@@ -139,8 +166,8 @@ enum cn_status torch_score(void *self, int copy, const struct cn_atom *atom,
         if (plan.rows)
             torch_forward({model.context, model.shape, model.rotation, weights.view, plan},
                           torch_keep::nothing, activations);
-        torch_head_forward({model.context, plan, weights.view.head, activations.out}, *atom, *out,
-                           saved);
+        channels_of(model, {model.context, plan, weights.view.head, activations.out}, *atom, *out,
+                    saved);
     });
 }
 
@@ -161,7 +188,8 @@ enum cn_status torch_forward_atom(void *self, const struct cn_atom *atom,
                 {model.context, model.shape, model.rotation, model.compute.view, pending->plan},
                 model.checkpoint ? torch_keep::inputs : torch_keep::everything,
                 pending->activations);
-        torch_head_forward(
+        channels_of(
+            model,
             {model.context, pending->plan, model.compute.view.head, pending->activations.out},
             *atom, *out, pending->head);
         model.pending = std::move(pending);
@@ -176,9 +204,10 @@ enum cn_status torch_backward_atom(void *self, const struct cn_token_grad *grad)
         std::unique_ptr<torch_pending> pending = std::move(model.pending);
         if (!pending->plan.rows) return;
         at::Tensor d_hidden = model.context.slab.matrix(pending->plan.padded, model.shape.hidden);
-        torch_head_backward(
+        channels_back(
+            model,
             {model.context, pending->plan, model.compute.view.head, pending->activations.out},
-            *grad, pending->head, d_hidden, model.gradient_view.head);
+            *grad, pending->head, d_hidden);
         torch_backward(
             {model.context, model.shape, model.rotation, model.compute.view, pending->plan},
             pending->activations, d_hidden, model.gradient_view);
@@ -190,15 +219,20 @@ enum cn_status torch_zero_gradients(void *self)
     return guard([&] {
         torch_model &model = model_of(self);
         if (model.gradient.defined()) model.gradient.zero_();
+        const struct adamw &head = model.value.all;
+        if (head.gradient) std::fill(head.gradient, head.gradient + head.n, 0.0f);
     });
 }
 
-void lend(torch_model &model, const at::Tensor &flat, torch_lent &lent,
-          const struct cn_buffer **out, size_t *n)
+/* Names what is lent, once: `flat`, and the array of the value head that belongs to it, or NULL. */
+const torch_lent &lend(torch_model &model, const at::Tensor &flat, float *head, torch_lent &lent)
 {
-    if (lent.buffers.empty()) lent.buffers = torch_buffers(*model.layout, flat, "", lent.names);
-    *out = lent.buffers.data();
-    *n = lent.buffers.size();
+    if (!lent.buffers.empty()) return lent;
+    cn_buffer own[VALUE_HEAD_TENSORS];
+    const size_t n_own = head ? value_head_buffers(&model.value, head, own) : 0;
+    lent.buffers = torch_buffers(*model.layout, flat, "", lent.names);
+    lent.buffers.insert(lent.buffers.end(), own, own + n_own);
+    return lent;
 }
 
 enum cn_status torch_gradients(void *self, const struct cn_buffer **out, size_t *n)
@@ -208,7 +242,10 @@ enum cn_status torch_gradients(void *self, const struct cn_buffer **out, size_t 
         if (!model.trainable)
             torch_check(
                 cn_fail(CN_ERR_BUG, "gradients of a model that was opened for scoring only"));
-        lend(model, model.gradient, model.lent_gradient, out, n);
+        const torch_lent &lent =
+            lend(model, model.gradient, model.value.all.gradient, model.lent_gradient);
+        *out = lent.buffers.data();
+        *n = lent.buffers.size();
     });
 }
 
@@ -216,8 +253,11 @@ enum cn_status torch_weights(void *self, const struct cn_buffer **out, size_t *n
 {
     return guard([&] {
         torch_model &model = model_of(self);
-        lend(model, model.master.defined() ? model.master : model.compute.flat, model.lent_weights,
-             out, n);
+        const torch_lent &lent =
+            lend(model, model.master.defined() ? model.master : model.compute.flat,
+                 model.value.all.weight, model.lent_weights);
+        *out = lent.buffers.data();
+        *n = lent.buffers.size();
     });
 }
 
@@ -225,7 +265,9 @@ enum cn_status torch_compute_weights(void *self, const struct cn_buffer **out, s
 {
     return guard([&] {
         torch_model &model = model_of(self);
-        lend(model, model.compute.flat, model.lent_compute, out, n);
+        const torch_lent &lent = lend(model, model.compute.flat, nullptr, model.lent_compute);
+        *out = lent.buffers.data();
+        *n = lent.buffers.size();
     });
 }
 
@@ -298,6 +340,11 @@ enum cn_status torch_logits(void *self, const struct backend_rows *rows, float *
     });
 }
 
+struct value_head *torch_value_head(void *self)
+{
+    return &((torch_model *)self)->value;
+}
+
 const struct model_shape *torch_shape(const void *self)
 {
     return &((const torch_model *)self)->shape;
@@ -328,6 +375,7 @@ const struct cn_model_backend cn_model_backend_torch = {
     .save = torch_save_model,
     .state_save = torch_state_save_model,
     .state_load = torch_state_load_model,
+    .value_head = torch_value_head,
     .logits = torch_logits,
     .compute_weights = torch_compute_weights,
     .threads = torch_threads,

@@ -5,6 +5,7 @@
 #include "backend.h"
 #include "torch_head.h"
 #include "torch_layers.h"
+#include "torch_value.h"
 
 #include <memory>
 #include <string>
@@ -23,6 +24,12 @@ struct torch_pending {
 };
 
 struct torch_model {
+    torch_model() = default;
+    torch_model(const torch_model &) = delete;
+    ~torch_model()
+    {
+        value_head_close(&value);
+    }
     torch_context context;
     struct model_shape shape = {};
     struct cn_model_info info = {};
@@ -34,6 +41,7 @@ struct torch_model {
     uint64_t steps = 0;
     torch_compute compute;
     torch_view gradient_view;
+    struct value_head value = {};
     std::vector<torch_compute> copies;
     torch_rotation rotation;
     std::unique_ptr<torch_pending> pending;

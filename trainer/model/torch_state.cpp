@@ -40,12 +40,17 @@ void torch_step(torch_model &model, const cn_step_options &options, cn_step_resu
     need_trainable(model);
     const torch_context &c = model.context;
     const size_t n = model.layout->size, matrices = model.layout->n_matrices;
-    result.grad_norm = norm_of(c, data(model.gradient), n);
+    const bool body = options.part != CN_STEP_VALUE;
+    const bool head = options.part != CN_STEP_BODY && model.value.all.n;
+    result.grad_norm = body ? norm_of(c, data(model.gradient), n) : 0;
+    if (head)
+        result.grad_norm = std::hypot(result.grad_norm, std::sqrt(adamw_squares(&model.value.all)));
     result.skipped = !std::isfinite(result.grad_norm);
     if (result.skipped) return;
+    const double clip = adamw_clip(&options, result.grad_norm);
+    if (head) adamw_step(&model.value.all, &options, clip);
+    if (!body) return;
     model.steps++;
-    double clip =
-        options.clip_norm > 0 ? std::min(1.0, options.clip_norm / (result.grad_norm + 1e-6)) : 1.0;
     kernel_adamw a = {};
     a.weight = data(model.master);
     a.m = data(model.m);
