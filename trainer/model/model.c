@@ -43,12 +43,22 @@ static bool program_folder(char *out, size_t size)
     return true;
 }
 
+/* MKL cuts a product by the number of threads, which changes its last bits, unless this is set
+ * before it is loaded; a value that somebody has set stays.  Where MKL does not know the processor
+ * it changes nothing. */
+static void keep_bits_of_products(void)
+{
+    __builtin_cpu_init();
+    setenv("MKL_CBWR", __builtin_cpu_supports("avx512f") ? "AVX512,STRICT" : "AVX2,STRICT", 0);
+}
+
 /* Opens libcarnot_torch.so: $CN_TORCH_SO, beside the program, or in the lib folder next to the
  * program's. */
 static enum cn_status open_shared(void **out)
 {
     const char *chosen = getenv("CN_TORCH_SO");
     char folder[PATH_BYTES], path[2][PATH_BYTES + 64];
+    keep_bits_of_products();
     if (chosen && *chosen) {
         *out = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
         if (!*out) return cn_fail(CN_ERR_MODEL, "CN_TORCH_SO: %s", dlerror());
