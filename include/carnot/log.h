@@ -10,10 +10,14 @@ extern "C" {
 
 enum cn_log_level { CN_LOG_ERROR, CN_LOG_WARN, CN_LOG_INFO, CN_LOG_DEBUG };
 
-/* Info goes to the terminal on rank 0 only; warnings and errors on every rank. */
+/* Errors go to the terminal on every rank, the rest on rank 0 only: ranks that do the same would
+ * say the same. */
 void cn_log_write(enum cn_log_level level, const char *format, ...) CN_PRINTF(2, 3);
 void cn_log_level_set(enum cn_log_level most_verbose);
-void cn_log_rank_set(int rank, int size);
+void cn_log_rank_set(int rank);
+
+/* Nothing more goes to the terminal: another rank says it. */
+void cn_log_quiet(void);
 
 /* Also write every line, with time and level, to `path` (appending).  NULL closes the file. */
 enum cn_status cn_log_file(const char *path);

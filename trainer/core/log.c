@@ -11,10 +11,11 @@
 static struct {
     pthread_mutex_t lock;
     enum cn_log_level level;
-    int rank, size;
+    int rank;
     FILE *file;
-    bool bar; /* a status line stands on the terminal */
-} log_state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = CN_LOG_INFO, .size = 1};
+    bool bar;   /* a status line stands on the terminal */
+    bool quiet; /* nothing goes to standard error */
+} log_state = {.lock = PTHREAD_MUTEX_INITIALIZER, .level = CN_LOG_INFO};
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
@@ -23,10 +24,14 @@ void cn_log_level_set(enum cn_log_level most_verbose)
     log_state.level = most_verbose;
 }
 
-void cn_log_rank_set(int rank, int size)
+void cn_log_rank_set(int rank)
 {
     log_state.rank = rank;
-    log_state.size = size;
+}
+
+void cn_log_quiet(void)
+{
+    log_state.quiet = true;
 }
 
 enum cn_status cn_log_file(const char *path)
@@ -66,9 +71,9 @@ void cn_log_write(enum cn_log_level level, const char *format, ...)
     vsnprintf(line, sizeof line, format, arguments);
     va_end(arguments);
     pthread_mutex_lock(&log_state.lock);
-    if (level <= CN_LOG_WARN || log_state.rank == 0) {
+    if (!log_state.quiet && (level == CN_LOG_ERROR || log_state.rank == 0)) {
         erase_bar();
-        if (log_state.size > 1 && level != CN_LOG_INFO)
+        if (log_state.rank > 0 && level != CN_LOG_INFO)
             fprintf(stderr, "[rank %d] ", log_state.rank);
         if (level != CN_LOG_INFO) fprintf(stderr, "%s: ", level_names[level]);
         fprintf(stderr, "%s\n", line);
@@ -79,7 +84,7 @@ void cn_log_write(enum cn_log_level level, const char *format, ...)
 
 void cn_log_status_line(const char *text)
 {
-    if (!isatty(STDERR_FILENO)) return;
+    if (log_state.rank != 0 || !isatty(STDERR_FILENO)) return;
     pthread_mutex_lock(&log_state.lock);
     erase_bar();
     if (text) {

@@ -1,0 +1,95 @@
+/* The comm seam: ranks that compute one run together.
+ *
+ * Back ends: `mpi` (trainer/comm/comm_mpi.c) and `self` (one rank, no library).  A process that no
+ * launcher started as one of several is `self`, and MPI is not touched.
+ *
+ * Before any data move, the ranks compare what each is about to do: kind, name, type, size and
+ * running number.  So a rank that left one out, or that failed, is named at once and by everybody;
+ * a rank that does not come within `timeout_s` is named by those who wait.  After a failure every
+ * call returns it again: no rank is left waiting.
+ *
+ * All calls are made by one thread.  Everything but the facts is collective. */
+#ifndef CARNOT_COMM_H
+#define CARNOT_COMM_H
+
+#include "carnot/buffer.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+struct cn_comm;
+
+struct cn_comm_settings {
+    double timeout_s; /* longest wait for another rank, s; 0: for ever */
+    /* Asked while waiting: true gives up with CN_STOPPED (a signal that leaves no time); may be
+     * NULL. */
+    bool (*leave)(void);
+};
+
+/* Joins the ranks that the launcher started (mpirun, srun); else one rank.
+ * Fails: CN_ERR_CONFIG if there are several and this build has no MPI; CN_ERR_COMM if the launcher
+ * and the library disagree about their number (they belong to different MPIs). */
+enum cn_status cn_comm_open(const struct cn_comm_settings *settings, struct cn_comm **out);
+
+/* Ends the communication.  `status` is how this rank fared; the result is the same on every rank:
+ * the failure of the first rank that had one, or CN_OK.  A rank that fails in the middle of its
+ * work calls this (or cn_comm_agree), and the others learn of it in their next call. */
+enum cn_status cn_comm_close(struct cn_comm *take_comm, enum cn_status status);
+
+/* Every rank has done a step that may fail on one alone: all get the first failure and its message,
+ * which names the rank. */
+enum cn_status cn_comm_agree(struct cn_comm *comm, const char *what, enum cn_status status);
+
+/* Changes the deadline: it is known only once the configuration has been read.  Not collective. */
+void cn_comm_timeout(struct cn_comm *comm, double timeout_s);
+
+/* Facts.  local_: among the ranks of this host.  Not collective. */
+int cn_comm_rank(const struct cn_comm *comm);
+int cn_comm_size(const struct cn_comm *comm);
+int cn_comm_local_rank(const struct cn_comm *comm);
+int cn_comm_local_size(const struct cn_comm *comm);
+const char *cn_comm_name(const struct cn_comm *comm); /* "self", or the MPI and its version */
+
+/* Where this rank stands; diagnoses say it.  `phase` is a constant text.  Not collective. */
+void cn_comm_place(struct cn_comm *comm, uint64_t step, const char *phase);
+
+/* Where the ranks log: folder/rank_0000.log ...; the diagnosis of a wait shows the last lines of
+ * the ranks that did not come.  Not collective. */
+void cn_comm_logs(struct cn_comm *comm, const char *folder);
+
+/* Bytes moved and seconds spent since the last call: waiting for other ranks, and moving data.
+ * Not collective. */
+struct cn_comm_cost {
+    double wait_s, move_s, bytes;
+    uint64_t calls;
+};
+struct cn_comm_cost cn_comm_cost(struct cn_comm *comm);
+
+/* What a collective works on, in place.  `what` is a constant text: the name in diagnoses. */
+struct cn_comm_data {
+    const char *what;
+    enum cn_dtype dtype; /* of sums and maxima: F32, F64, I64, U64 */
+    void *data;
+    size_t count; /* elements */
+};
+
+enum cn_status cn_comm_sum(struct cn_comm *comm, const struct cn_comm_data *data);
+enum cn_status cn_comm_max(struct cn_comm *comm, const struct cn_comm_data *data);
+enum cn_status cn_comm_broadcast(struct cn_comm *comm, const struct cn_comm_data *data, int root);
+
+/* start (size + 1), from 0 to count, the same on every rank: elements [start[r], start[r+1]) belong
+ * to rank r.  gather: everybody's own elements -> all elements everywhere.  scatter_sum: the sums
+ * over all ranks of the own elements; the other elements are spoiled. */
+enum cn_status cn_comm_gather(struct cn_comm *comm, const struct cn_comm_data *data,
+                              const size_t *start);
+enum cn_status cn_comm_scatter_sum(struct cn_comm *comm, const struct cn_comm_data *data,
+                                   const size_t *start);
+
+/* Plants a fault, to see that it is found: this rank leaves out its next call.  Not collective. */
+void cn_comm_skip_next(struct cn_comm *comm);
+
+#ifdef __cplusplus
+}
+#endif
+#endif

@@ -1,0 +1,46 @@
+#!/usr/bin/env bash
+# ctest labels: mpi
+# The comm seam under mpirun: the conformance checks on 1, 2, 3, 4 and 8 ranks, and what ranks say when one of them
+# fails, does something else, leaves something out, does not come, or dies.
+#   check_comm.sh SOURCE BIN
+set -u
+source=$1 bin=$2
+work=$(mktemp -d) || exit 1
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+ranks() { # ranks P arguments of test_comm...
+    local n=$1
+    shift
+    timeout 60 "$source/launch/mpirun" --quiet --bin "$bin/test_comm" -n "$n" "$@" > "$work/out" 2>&1
+}
+
+for n in 1 2 3 4 8; do
+    if ranks $n ''; then
+        echo "$n ranks: $(grep -c ' 0 failed' "$work/out") without a failure"
+    else
+        echo "FAILED on $n ranks:"; grep -B1 FAILED "$work/out" | head -20; failed=1
+    fi
+done
+
+# scene SCENE RANKS CODE SECONDS TEXT: the exit code is CODE within SECONDS, TEXT is said, and by one rank only.
+scene() {
+    local start=$SECONDS
+    ranks "$2" act "$1"
+    local code=$? took=$((SECONDS - start)) said
+    said=$(grep -c -- "${5:-detected that one or more processes exited}" "$work/out")
+    if [ $code -ne "$3" ] || [ $took -gt "$4" ] || [ "$said" -ne 1 ]; then
+        echo "FAILED: $1: exit code $code (expected $3), $took s (at most $4), '$5' said $said times:"
+        sed 's/^/  /' "$work/out" | head -20
+        failed=1
+    else
+        echo "$1: $code after $took s: $(grep -- "${5:-detected}" "$work/out" | cut -c1-200)"
+    fi
+}
+scene fail 4 4 10 'rank 2: no memory for 17 bytes'
+scene differ 4 6 10 'ranks do different things: rank 0 (and others) is in collective 2 (sum of second, 24 bytes.*rank 2 in collective 2 (sum of second, 16 bytes'
+scene skip 4 6 10 'ranks do different things: .*sum of second.*; rank 3 in collective 2 (sum of third'
+scene sleep 4 6 12 'rank 3 did not come to collective 2 (sum of second, 8 bytes; step 12, dreaming) within 3 s'
+scene die 4 9 10 ''
+scene stop 4 75 10 'stopped together'
+exit $failed

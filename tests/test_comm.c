@@ -1,0 +1,265 @@
+/* The comm seam: the same checks for every back end and any number of ranks.  Alone it is one rank;
+ * check_comm.sh starts it under mpirun.
+ *
+ *   test_comm             the conformance checks
+ *   test_comm act SCENE   one of the faults below; ends with the exit code that a command would */
+#include "check.h"
+
+#include "carnot/comm.h"
+#include "carnot/log.h"
+
+#include <stdlib.h>
+#include <unistd.h>
+
+static struct cn_comm *comm;
+static int rank, size;
+
+static struct cn_comm_data data_of(enum cn_dtype dtype, void *data, size_t count)
+{
+    return (struct cn_comm_data){"numbers", dtype, data, count};
+}
+
+/* Any number, different per rank and place. */
+static int64_t number(int r, size_t i)
+{
+    return (int64_t)((uint64_t)(r + 1) * 0x9E3779B97F4A7C15u ^ i * 0xBF58476D1CE4E5B9u) >> 8;
+}
+
+/* Lengths around the sizes at which an implementation may change its way. */
+static const size_t lengths[] = {0, 1, 2, 7, 1000, 16384, 16385, 65536, 300001, 5000011};
+enum { LENGTHS = sizeof lengths / sizeof *lengths };
+
+TEST(sums_of_integers_are_exact_at_every_length)
+{
+    for (size_t k = 0; k < LENGTHS; k++) {
+        const size_t n = lengths[k];
+        int64_t *x = malloc((n + 1) * sizeof *x);
+        size_t wrong = 0;
+        for (size_t i = 0; i < n; i++)
+            x[i] = number(rank, i);
+        x[n] = 77;
+        const struct cn_comm_data data = data_of(CN_DTYPE_I64, x, n);
+        CHECK_OK(cn_comm_sum(comm, &data));
+        for (size_t i = 0; i < n; i++) {
+            int64_t expected = 0;
+            for (int r = 0; r < size; r++)
+                expected += number(r, i);
+            wrong += x[i] != expected;
+        }
+        CHECK_INT(wrong, 0);
+        CHECK_INT(x[n], 77);
+        free(x);
+    }
+}
+
+TEST(sums_of_reals_are_the_same_on_every_rank)
+{
+    for (size_t k = 0; k < LENGTHS; k++) {
+        const size_t n = lengths[k];
+        float *x = malloc((n + 1) * sizeof *x);
+        double checksum[2] = {0, 0};
+        for (size_t i = 0; i < n; i++)
+            x[i] = (float)number(rank, i) * 1e-12f;
+        const struct cn_comm_data data = data_of(CN_DTYPE_F32, x, n);
+        CHECK_OK(cn_comm_sum(comm, &data));
+        for (size_t i = 0; i < n; i++) {
+            double expected = 0;
+            for (int r = 0; r < size; r++)
+                expected += (double)((float)number(r, i) * 1e-12f);
+            if (fabs((double)x[i] - expected) >
+                1e-6 * size * fabs((double)number(0, i) * 1e-12) + 3e3)
+                CHECK_NEAR((double)x[i], expected, 3e3);
+            checksum[0] += (double)x[i] * (double)(i % 31);
+        }
+        checksum[1] = -checksum[0];
+        const struct cn_comm_data both = data_of(CN_DTYPE_F64, checksum, 2);
+        CHECK_OK(cn_comm_max(comm, &both));
+        CHECK(checksum[0] == -checksum[1]);
+        free(x);
+    }
+}
+
+TEST(a_maximum_is_the_largest_of_all_ranks)
+{
+    double x[3] = {rank, -rank, 5};
+    const struct cn_comm_data data = data_of(CN_DTYPE_F64, x, 3);
+    CHECK_OK(cn_comm_max(comm, &data));
+    CHECK_NEAR(x[0], size - 1, 0);
+    CHECK_NEAR(x[1], 0, 0);
+    CHECK_NEAR(x[2], 5, 0);
+}
+
+/* Cuts of n elements: even, all with the last rank, growing. */
+static void cut(size_t n, int form, size_t *start)
+{
+    for (int r = 0; r <= size; r++)
+        start[r] = form == 0   ? n * (size_t)r / (size_t)size
+                   : form == 1 ? (r == size ? n : 0)
+                               : n * (size_t)(r * r) / (size_t)(size * size);
+}
+
+TEST(a_gather_brings_every_part_to_every_rank)
+{
+    size_t start[65];
+    for (size_t k = 0; k < LENGTHS; k++)
+        for (int form = 0; form < 3; form++) {
+            const size_t n = lengths[k];
+            uint16_t *x = calloc(n + 1, sizeof *x);
+            size_t wrong = 0;
+            cut(n, form, start);
+            for (size_t i = start[rank]; i < start[rank + 1]; i++)
+                x[i] = (uint16_t)number(rank, i);
+            const struct cn_comm_data data = data_of(CN_DTYPE_U16, x, n);
+            CHECK_OK(cn_comm_gather(comm, &data, start));
+            for (int r = 0; r < size; r++)
+                for (size_t i = start[r]; i < start[r + 1]; i++)
+                    wrong += x[i] != (uint16_t)number(r, i);
+            CHECK_INT(wrong, 0);
+            CHECK_INT(x[n], 0);
+            free(x);
+        }
+}
+
+TEST(a_scattered_sum_leaves_each_rank_the_sum_of_its_part)
+{
+    size_t start[65];
+    for (size_t k = 0; k < LENGTHS; k++)
+        for (int form = 0; form < 3; form++) {
+            const size_t n = lengths[k];
+            int64_t *x = malloc((n + 1) * sizeof *x);
+            size_t wrong = 0;
+            cut(n, form, start);
+            for (size_t i = 0; i < n; i++)
+                x[i] = number(rank, i);
+            const struct cn_comm_data data = data_of(CN_DTYPE_I64, x, n);
+            CHECK_OK(cn_comm_scatter_sum(comm, &data, start));
+            for (size_t i = start[rank]; i < start[rank + 1]; i++) {
+                int64_t expected = 0;
+                for (int r = 0; r < size; r++)
+                    expected += number(r, i);
+                wrong += x[i] != expected;
+            }
+            CHECK_INT(wrong, 0);
+            free(x);
+        }
+}
+
+TEST(a_broadcast_brings_the_roots_bytes)
+{
+    static unsigned char x[5000001];
+    for (int root = 0; root<size; root += size> 1 ? size - 1 : 1) {
+        memset(x, rank == root ? 7 + root : 0, sizeof x);
+        const struct cn_comm_data data = data_of(CN_DTYPE_U8, x, sizeof x);
+        CHECK_OK(cn_comm_broadcast(comm, &data, root));
+        size_t wrong = 0;
+        for (size_t i = 0; i < sizeof x; i++)
+            wrong += x[i] != 7 + root;
+        CHECK_INT(wrong, 0);
+    }
+}
+
+TEST(agreement_on_success_is_silent)
+{
+    CHECK_OK(cn_comm_agree(comm, "nothing", CN_OK));
+}
+
+TEST(costs_are_counted_and_begin_anew)
+{
+    double x[4] = {1, 2, 3, 4};
+    const struct cn_comm_data data = data_of(CN_DTYPE_F64, x, 4);
+    cn_comm_cost(comm);
+    CHECK_OK(cn_comm_sum(comm, &data));
+    struct cn_comm_cost cost = cn_comm_cost(comm);
+    CHECK_INT(cost.calls, size > 1);
+    CHECK_NEAR(cost.bytes, size > 1 ? 32 : 0, 0);
+    CHECK_INT(cn_comm_cost(comm).calls, 0);
+}
+
+/* ---- faults -----------------------------------------------------------------------------------
+ */
+
+static enum cn_status sum_of(const char *what, size_t n)
+{
+    static double x[64];
+    const struct cn_comm_data data = {what, CN_DTYPE_F64, x, n};
+    return cn_comm_sum(comm, &data);
+}
+
+/* The middle rank fails between two sums; the others learn of it in the next. */
+static enum cn_status act_fail(void)
+{
+    CN_TRY(sum_of("first", 1));
+    if (rank == size / 2) return cn_fail(CN_ERR_MEMORY, "no memory for 17 bytes");
+    CN_TRY(sum_of("second", 1));
+    return sum_of("third", 1);
+}
+
+static enum cn_status act_differ(void)
+{
+    CN_TRY(sum_of("first", 1));
+    CN_TRY(sum_of("second", rank == size / 2 ? 2 : 3));
+    return CN_OK;
+}
+
+static enum cn_status act_skip(void)
+{
+    CN_TRY(sum_of("first", 1));
+    if (rank == size - 1) cn_comm_skip_next(comm);
+    CN_TRY(sum_of("second", 1));
+    return sum_of("third", 1);
+}
+
+/* The last rank does not come: it sleeps for longer than anybody waits. */
+static enum cn_status act_sleep(void)
+{
+    cn_comm_place(comm, 12, "dreaming");
+    CN_TRY(sum_of("first", 1));
+    if (rank == size - 1) sleep(60);
+    return sum_of("second", 1);
+}
+
+static enum cn_status act_die(void)
+{
+    CN_TRY(sum_of("first", 1));
+    if (rank == size - 1) _exit(9);
+    return sum_of("second", 1);
+}
+
+static enum cn_status act_stop(void)
+{
+    CN_TRY(sum_of("first", 1));
+    return cn_fail(CN_STOPPED, "stopped together");
+}
+
+static int act(const char *name)
+{
+    static const struct {
+        const char *name;
+        enum cn_status (*run)(void);
+    } scenes[] = {{"fail", act_fail},   {"differ", act_differ}, {"skip", act_skip},
+                  {"sleep", act_sleep}, {"die", act_die},       {"stop", act_stop}};
+    for (size_t i = 0; i < sizeof scenes / sizeof *scenes; i++) {
+        if (strcmp(name, scenes[i].name) != 0) continue;
+        enum cn_status status = cn_comm_close(comm, scenes[i].run());
+        if (status != CN_OK) cn_log_error("%s", cn_fail_message());
+        fflush(NULL);
+        _exit(cn_status_exit_code(status));
+    }
+    return 2;
+}
+
+int main(int argc, char **argv)
+{
+    const struct cn_comm_settings settings = {.timeout_s = 3};
+    if (cn_comm_open(&settings, &comm) != CN_OK) {
+        printf("FAILED %s\n", cn_fail_message());
+        return cn_status_exit_code(CN_ERR_COMM);
+    }
+    rank = cn_comm_rank(comm);
+    size = cn_comm_size(comm);
+    if (argc > 2 && strcmp(argv[1], "act") == 0) return act(argv[2]);
+    cn_comm_timeout(comm, 60);
+    int code = check_main(argc, argv);
+    cn_comm_close(comm, CN_OK);
+    return code;
+}
