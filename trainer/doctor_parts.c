@@ -19,6 +19,11 @@ static const bool built_hdf5 = true;
 #else
 static const bool built_hdf5 = false;
 #endif
+#if defined(CN_WITH_MATH)
+static const bool built_math = true;
+#else
+static const bool built_math = false;
+#endif
 #if defined(CN_WITH_MPI)
 static const bool built_mpi = true;
 #else
@@ -199,6 +204,21 @@ static void hdf5_part(struct doctor *d)
         doctor_say(d, DOCTOR_MISSING, "HDF5", "no library: as root, apt-get install libhdf5-dev");
 }
 
+/* The version texts are variables of the libraries. */
+static void math_part(struct doctor *d)
+{
+    const char *const *gmp = dlsym(RTLD_DEFAULT, "__gmp_version");
+    const char *flint = dlsym(RTLD_DEFAULT, "flint_version");
+    if (built_math)
+        doctor_say(d, DOCTOR_OK, "maths", "verifier with FLINT %s and GMP %s", flint ? flint : "",
+                   gmp ? *gmp : "");
+    else
+        doctor_say(d, DOCTOR_MISSING, "maths",
+                   "built without the verifier: no reward math; as root, apt-get install "
+                   "libgmp-dev libflint-dev libflint-arb-dev, then launch/setup "
+                   "-DCN_WITH_MATH=ON");
+}
+
 void doctor_parts(struct doctor *d)
 {
     torch_part(d);
@@ -206,4 +226,5 @@ void doctor_parts(struct doctor *d)
     cuda_part(d);
     nccl_part(d);
     hdf5_part(d);
+    math_part(d);
 }

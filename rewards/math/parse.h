@@ -1,0 +1,46 @@
+/* What the files of the parser share.  A node is named by its index; -1 is a fault, which the
+ * parser has noted. */
+#ifndef REWARDS_MATH_PARSE_H
+#define REWARDS_MATH_PARSE_H
+
+#include "tree.h"
+
+struct parser {
+    struct tree *tree;
+    int16_t at;    /* token that comes next */
+    int depth;     /* of recursion through brackets, powers and signs */
+    int bars;      /* open |...| : a bar closes */
+    bool no_bar;   /* in a set: a bar parts element and condition */
+    bool in_angle; /* in the argument of sin, cos ...: degrees count */
+    int16_t cells; /* nodes that do not count: cells of matrices */
+    enum fault fault;
+};
+
+const struct token *parse_peek(const struct parser *p);
+bool parse_is(const struct parser *p, enum token_kind kind, int id); /* id -1: any */
+bool parse_accept(struct parser *p, enum token_kind kind, int id);   /* and step over it */
+bool parse_expect(struct parser *p, enum token_kind kind, int id);   /* or a fault */
+int16_t parse_fail(struct parser *p, enum fault fault);              /* -1 */
+bool parse_enter(struct parser *p);                                  /* one level deeper */
+
+int16_t parse_node(struct parser *p, enum node_kind kind, int id);
+int16_t parse_adopt(struct parser *p, int16_t parent, int16_t child); /* appends; parent or -1 */
+int16_t parse_binary(struct parser *p, enum node_kind kind, int16_t a, int16_t b);
+int16_t parse_integer(struct parser *p, long value);
+int16_t parse_symbol(struct parser *p, struct cn_text name, enum node_kind kind);
+
+int16_t parse_relation(struct parser *p); /* a chain, or one set or expression */
+int16_t parse_sum(struct parser *p);      /* terms joined by + - */
+int16_t parse_term(struct parser *p);     /* factors; signs in front */
+int16_t parse_power(struct parser *p);    /* one factor with exponent and what is behind it */
+int16_t parse_atom(struct parser *p);     /* parse_atom.c */
+int16_t parse_argument(struct parser *p); /* of \frac, ^, _: a group or one token */
+int16_t parse_bracket(struct parser *p);  /* parse_group.c: ( [ \{ { | and matrices */
+int16_t parse_matrix(struct parser *p);
+int16_t parse_big(struct parser *p);            /* sum and product */
+int16_t parse_function(struct parser *p);       /* parse_function.c */
+bool parse_starts_atom(const struct parser *p); /* a factor may follow without a sign */
+
+bool unit_known(struct cn_text word); /* units.c */
+
+#endif

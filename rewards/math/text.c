@@ -1,0 +1,137 @@
+/* Answers in words, and multiple choice. */
+#include "compare.h"
+
+#include <string.h>
+
+static bool is_letter(char c)
+{
+    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
+}
+
+static char upper(char c)
+{
+    return c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
+}
+
+size_t fold_tokens(const struct tree *tree, int begin, int end, char out[FOLD_MAX])
+{
+    size_t n = 0;
+    for (int i = begin; i < end; i++) {
+        const struct token *token = &tree->token[i];
+        bool mark = token->kind == TOKEN_SIGN && token->id == ',';
+        if (mark && n < FOLD_MAX) out[n++] = ','; /* parts the members of a list */
+        for (size_t k = 0; k < token->text.length && n < FOLD_MAX; k++) {
+            char c = token->text.data[k];
+            if (is_letter(c)) out[n++] = (char)(c | 32);
+            if (is_digit(c) || (unsigned char)c >= 0x80) out[n++] = c;
+        }
+    }
+    return n;
+}
+
+bool is_words(const struct tree *tree)
+{
+    bool word = false;
+    for (int i = 0; i < tree->n_tokens; i++) {
+        const struct token *token = &tree->token[i];
+        switch (token->kind) {
+        case TOKEN_WORD:
+        case TOKEN_TEXT:
+            word |= token->text.length > 2;
+            break;
+        case TOKEN_NAME:
+        case TOKEN_CONSTANT:
+        case TOKEN_COUNT:
+        case TOKEN_JOIN:
+        case TOKEN_PRIME:
+            break;
+        case TOKEN_OPEN:
+        case TOKEN_CLOSE:
+            if (token->id == '[' || token->id == ']') return false;
+            break;
+        case TOKEN_SIGN:
+            if (!strchr("-,;:!", token->id)) return false;
+            break;
+        default:
+            return false;
+        }
+    }
+    return word;
+}
+
+/* ---- multiple choice ---- */
+
+/* Bytes at `at` that may stand in front of the letter: marks, commands, a few words. */
+static size_t front(struct cn_text text, size_t at)
+{
+    static const char *const words[] = {"option", "choice", "answer", "the", "is", "correct", NULL};
+    char c = text.data[at];
+    if (strchr(" \t\n*$({[\"'`_#:", c)) return 1;
+    if (c == '\\') {
+        size_t n = 1;
+        while (at + n < text.length && is_letter(text.data[at + n]))
+            n++;
+        return n > 1 ? n : 2;
+    }
+    for (const char *const *w = words; *w; w++) {
+        size_t n = strlen(*w), i = 0;
+        while (i < n && at + i < text.length && (text.data[at + i] | 32) == (*w)[i])
+            i++;
+        if (i == n && (at + n == text.length || !is_letter(text.data[at + n]))) return n;
+    }
+    return 0;
+}
+
+/* Whether a letter stands alone at `at`, as a choice does: nothing of a word around it. */
+static bool stands_alone(struct cn_text text, size_t at)
+{
+    char before = at ? text.data[at - 1] : ' ',
+         after = at + 1 < text.length ? text.data[at + 1] : ' ';
+    char c = upper(text.data[at]);
+    bool beside = is_letter(before) || is_digit(before) || is_letter(after) || is_digit(after) ||
+                  (unsigned char)after >= 0x80 || after == '\'' || after == '_' || after == '^';
+    return c >= 'A' && c <= 'J' && !beside;
+}
+
+/* Whether another choice follows: "(A) or (B)", "A, B". */
+static bool others_follow(struct cn_text text, size_t at, char letter)
+{
+    for (size_t i = at; i < text.length; i++) {
+        char c = text.data[i];
+        if (c < 'A' || c > 'J' || c == letter || !stands_alone(text, i)) continue;
+        char before = i ? text.data[i - 1] : ' ',
+             after = i + 1 < text.length ? text.data[i + 1] : ' ';
+        if (before == '(' || after == ')' || i == at) return true;
+        bool list = true; /* only joining marks and words up to here */
+        for (size_t k = at; k < i; k++)
+            list &= strchr(" ,/&|.()orandORAND{}$*\\textbf", text.data[k]) != NULL;
+        if (list) return true;
+    }
+    return false;
+}
+
+char choice_letter(struct cn_text text, bool *hedged)
+{
+    size_t at = 0;
+    *hedged = false;
+    for (size_t n; at < text.length && (n = front(text, at)); at += n)
+        continue;
+    if (at >= text.length || !stands_alone(text, at)) return 0;
+    char letter = upper(text.data[at]);
+    size_t rest = at + 1;
+    while (rest < text.length && strchr(" \t\n*$)}]\"'`_.:,", text.data[rest]))
+        rest++;
+    bool alone = rest >= text.length;
+    if (alone) return letter;
+    if (text.data[at] != letter) return 0; /* a small letter only if nothing follows */
+    if (!strchr(")].:}*,/", text.data[at + 1]) && text.data[at + 1] != ' ') return 0;
+    *hedged = others_follow(text, at + 1, letter);
+    /* "A dog": words behind a letter need a mark between */
+    bool marked = strchr(").:}*]", text.data[at + 1]) != NULL;
+    return marked || *hedged ? letter : 0;
+}
