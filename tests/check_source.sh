@@ -92,7 +92,7 @@ vocabulary() {
         report vocabulary 'the vocabulary includes carnot/ and the freestanding headers only'
 }
 
-# Plug-ins include carnot/ and their own folder; nobody includes plug-ins.
+# Plug-ins include carnot/ and their own folder with what is below it; nobody includes plug-ins.
 plug_ins() {
     for file in $(sources algorithms envs rewards); do
         folder=$(dirname "$file")
@@ -100,7 +100,8 @@ plug_ins() {
             name=$(printf '%s' "$line" | sed 's/.*"\(.*\)".*/\1/')
             case $name in
             carnot/*) ;;
-            ../*/* | */*) printf '%s\n' "$line" ;;
+            ../*/*) printf '%s\n' "$line" ;;
+            */*) [ -f "${folder%%/*}/$name" ] || printf '%s\n' "$line" ;;
             *) [ -f "$folder/$name" ] || [ -f "$folder/../$name" ] || printf '%s\n' "$line" ;;
             esac
         done
@@ -135,13 +136,14 @@ blind() {
 # Plug-ins print nothing, end nothing, and draw from cn_rng only.
 calls() {
     code_of 0 $(sources algorithms envs rewards) |
+        grep -v '_exit(127)' | # a child that could not become another program
         grep -E '(^|[^A-Za-z0-9_>.])(v?f?printf|puts|putchar|fputs|exit|_exit|abort|assert|s?rand|random|drand48)[[:space:]]*\(' |
         report calls 'not in a plug-in'
 }
 
 # Algorithms and plain rewards take scratch memory from an arena.
 memory() {
-    code_of 0 $(sources algorithms rewards | grep -vE '^rewards/(math|service|code)') |
+    code_of 0 $(sources algorithms rewards | grep -vE '^rewards/(math|service|sandbox|code|command)') |
         grep -E '(^|[^A-Za-z0-9_>.])(malloc|calloc|realloc|free|aligned_alloc|strdup)[[:space:]]*\(' |
         report memory 'memory comes from an arena here'
 }
