@@ -118,6 +118,45 @@ TEST(an_answer_ends_at_a_stop_string_which_its_text_does_not_contain)
     close_scene(&scene);
 }
 
+/* The first stop string of the list that the text contains, read from its beginning each time. */
+static bool stops_naively(const struct cn_texts *stop, struct cn_text text, size_t *at)
+{
+    for (size_t i = 0; i < stop->count; i++) {
+        const char *found =
+            text.length ? memmem(text.data, text.length, stop->value[i], strlen(stop->value[i]))
+                        : NULL;
+        if (!found) continue;
+        *at = (size_t)(found - text.data);
+        return true;
+    }
+    return false;
+}
+
+TEST(stop_strings_are_found_in_the_fresh_bytes_as_in_the_whole_text)
+{
+    const char *list[] = {"abab", "ba", "cc", "a\nb"};
+    const struct cn_texts stop = {list, 4};
+    struct cn_rng rng;
+    size_t found = 0;
+    cn_rng_open(&rng, cn_rng_key(7, 0, CN_RNG_TASK), 0, 0, 0);
+    for (int trial = 0; trial < 5000; trial++) {
+        char text[24];
+        size_t length = 0, fresh, slow = 0, fast = 0;
+        bool ended = false;
+        while (!ended && length + 4 <= sizeof text) {
+            fresh = cn_rng_below(&rng, 5); /* a token may add nothing */
+            for (size_t i = 0; i < fresh; i++)
+                text[length++] = "abc\n"[cn_rng_below(&rng, 4)];
+            const struct cn_text now = {text, length};
+            ended = stops_naively(&stop, now, &slow);
+            CHECK_INT(rollout_stops(&stop, now, fresh, &fast), ended);
+            if (ended) CHECK_INT(fast, slow);
+        }
+        found += ended;
+    }
+    CHECK(found > 4000);
+}
+
 int main(int argc, char **argv)
 {
     return check_main(argc, argv);

@@ -6,8 +6,10 @@
 
 #include <string.h>
 
+/* An answer under way. */
 struct running {
     size_t wish, slot;
+    struct cn_str text; /* decoded so far; the buffer stays with the place */
 };
 
 struct run {
@@ -26,7 +28,6 @@ struct run {
     size_t n_stops;
     size_t *slots;
     struct cn_drawn *drawn;
-    struct cn_str text; /* decoded answers are put together here */
 };
 
 static struct cn_draw draw_of(const struct run *run, const struct wish *wish)
@@ -52,6 +53,7 @@ static enum cn_status start_next(struct run *run)
         run->next + 1 == run->n_wishes || run->wishes[run->next + 1].posed != wish->posed;
     struct running *place = &run->running[run->n_running];
     place->wish = run->next;
+    cn_str_clear(&place->text);
     if (last && !run->has_base) {
         CN_TRY(
             cn_slot_open(run->sampler, wish->posed->ids, wish->posed->n_ids, &draw, &place->slot));
@@ -100,57 +102,57 @@ static bool is_stop(const struct run *run, int32_t id)
     return false;
 }
 
-/* Whether the text so far contains a stop string; *at is where it begins. */
-static bool has_stop_string(const struct run *run, size_t *at)
+bool rollout_stops(const struct cn_texts *stop, struct cn_text text, size_t fresh, size_t *at)
 {
-    for (size_t i = 0; i < run->options->stop.count; i++) {
-        const char *stop = run->options->stop.value[i];
+    const size_t before = text.length - fresh;
+    for (size_t i = 0; i < stop->count; i++) {
+        const size_t n = strlen(stop->value[i]);
+        const size_t from = n && before >= n ? before - n + 1 : 0; /* no earlier one ends in it */
         const char *found =
-            run->text.length ? memmem(run->text.data, run->text.length, stop, strlen(stop)) : NULL;
-        if (found) {
-            *at = (size_t)(found - run->text.data);
-            return true;
-        }
+            text.length ? memmem(text.data + from, text.length - from, stop->value[i], n) : NULL;
+        if (!found) continue;
+        *at = (size_t)(found - text.data);
+        return true;
     }
     return false;
 }
 
-static enum cn_status decode_text(struct run *run, const struct answer *answer)
+/* Takes one drawn token and its bytes; sets answer->stop when it was the last. */
+static enum cn_status take(struct run *run, struct running *place, const struct cn_drawn *drawn)
 {
-    cn_str_clear(&run->text);
-    size_t n = answer->n - (answer->stop == CN_STOP_EOS ? 1 : 0);
-    return cn_tokenizer_decode(run->tokenizer, answer->ids, n, true, &run->text);
-}
-
-/* Takes one drawn token; sets answer->stop when it was the last. */
-static enum cn_status take(struct run *run, struct answer *answer, const struct cn_drawn *drawn)
-{
+    struct answer *answer = &run->answers[place->wish];
+    const size_t before = place->text.length;
+    size_t at;
     CN_TRY(grow(run, answer));
     answer->ids[answer->n] = drawn->token;
     answer->logp[answer->n] = drawn->logp;
     answer->entropy[answer->n] = drawn->entropy;
     answer->n++;
-    size_t at;
     if (is_stop(run, drawn->token)) {
         answer->stop = CN_STOP_EOS;
-    } else if (run->options->stop.count) {
-        CN_TRY(decode_text(run, answer));
-        if (has_stop_string(run, &at)) answer->stop = CN_STOP_STRING;
+        return CN_OK;
     }
-    if (answer->stop == CN_STOP_NONE && answer->n >= run->options->max_tokens)
+    CN_TRY(cn_tokenizer_decode(run->tokenizer, &drawn->token, 1, true, &place->text));
+    const struct cn_text text = cn_str_text(&place->text);
+    if (rollout_stops(&run->options->stop, text, text.length - before, &at)) {
+        answer->stop = CN_STOP_STRING;
+        place->text.length = at;
+    } else if (answer->n >= run->options->max_tokens) {
         answer->stop = CN_STOP_LENGTH;
+    }
     return CN_OK;
 }
 
-static enum cn_status finish(struct run *run, struct answer *answer)
+/* Keeps the text of an answer that has ended; its slot is free again. */
+static enum cn_status finish(struct run *run, struct running *place)
 {
+    struct answer *answer = &run->answers[place->wish];
     char *text;
-    size_t at;
-    CN_TRY(decode_text(run, answer));
-    size_t length = run->text.length;
-    if (answer->stop == CN_STOP_STRING && has_stop_string(run, &at)) length = at;
-    CN_TRY(cn_arena_text(run->arena, cn_str_text(&run->text).data, length, &text));
-    answer->text = (struct cn_text){text, length};
+    cn_slot_close(run->sampler, place->slot);
+    place->slot = SIZE_MAX;
+    const struct cn_text decoded = cn_str_text(&place->text);
+    CN_TRY(cn_arena_text(run->arena, decoded.data, decoded.length, &text));
+    answer->text = (struct cn_text){text, decoded.length};
     run->finished++;
     return CN_OK;
 }
@@ -163,15 +165,15 @@ static enum cn_status advance(struct run *run)
     CN_TRY(cn_sampler_step(run->sampler, run->slots, run->n_running, run->drawn));
     size_t kept = 0;
     for (size_t i = 0; i < run->n_running; i++) {
-        struct answer *answer = &run->answers[run->running[i].wish];
-        CN_TRY(take(run, answer, &run->drawn[i]));
-        if (answer->stop == CN_STOP_NONE) {
-            run->running[kept++] = run->running[i];
+        struct running *place = &run->running[i];
+        CN_TRY(take(run, place, &run->drawn[i]));
+        if (run->answers[place->wish].stop != CN_STOP_NONE) {
+            CN_TRY(finish(run, place));
             continue;
         }
-        cn_slot_close(run->sampler, run->running[i].slot);
-        run->running[i].slot = SIZE_MAX;
-        CN_TRY(finish(run, answer));
+        const struct running going_on = *place; /* swapped: every place keeps a buffer */
+        *place = run->running[kept];
+        run->running[kept++] = going_on;
     }
     run->n_running = kept;
     return CN_OK;
@@ -222,6 +224,7 @@ enum cn_status rollout_collect(const struct rollout_options *options, const stru
     for (size_t i = 0; i < run.n_running; i++)
         if (run.running[i].slot != SIZE_MAX) cn_slot_close(options->sampler, run.running[i].slot);
     if (run.has_base) cn_slot_close(options->sampler, run.base);
-    cn_str_free(&run.text);
+    for (size_t i = 0; i < options->slots; i++)
+        cn_str_free(&run.running[i].text);
     return status;
 }

@@ -40,6 +40,11 @@ struct rollout_options {
     void *progress_self;
 };
 
+/* Whether one of `stop` ends in the last `fresh` bytes of the text: the first of the list that
+ * does, at its first place.  *at: where it begins.  Called after each token with the bytes that the
+ * token added, it finds every stop string without reading the text again. */
+bool rollout_stops(const struct cn_texts *stop, struct cn_text text, size_t fresh, size_t *at);
+
 /* Growing list of wishes, in an arena. */
 struct wishes {
     struct cn_arena *arena;
