@@ -263,7 +263,8 @@ TEST(unknown_keys_are_refused_with_their_place_and_the_nearest_one)
 {
     expect_failure(GIVEN("{\n\"optimizer\":{\n\"rl\": 1}}"),
                    "f0.json:3: optimizer.rl: unknown key; nearest is \"optimizer.lr\"");
-    expect_failure(GIVEN("{\"optimiser\":{\"lr\":1}}"), "f0.json:1: optimiser: unknown key");
+    expect_failure(GIVEN("{\"optimiser\":{\"lr\":1}}"),
+                   "f0.json:1: optimiser: unknown key; nearest is \"optimizer\"");
     expect_failure(GIVEN("lr=1"), "command line: lr: unknown key; nearest is \"optimizer.lr\"");
     expect_failure(GIVEN("algorithm.surogate.clip_high=1"), "nearest is \"algorithm.surrogate\"");
     expect_failure(GIVEN("algorithm.surrogate.clip_hihg=1"),

@@ -165,6 +165,18 @@ TEST(selection_takes_the_largest_and_the_earlier_of_equals)
     cn_arena_free(&arena);
 }
 
+TEST(safe_text_keeps_letters_and_commands_no_terminal)
+{
+    struct cn_str out = {0};
+    /* C0, the C1 control CSI as UTF-8, DEL; the letter U+00A0 begins with the same byte as CSI. */
+    CHECK_OK(cn_str_add_safe(&out,
+                             cn_text("a\x1b[31m\tb\nc\xc2\x9b"
+                                     "d\x7f\xc2\xa0\xc2"),
+                             " | "));
+    CHECK_TEXT(out.data, "a?[31m\tb | c?d?\xc2\xa0\xc2");
+    cn_str_free(&out);
+}
+
 TEST(replacing_a_file_reports_what_went_wrong)
 {
     char folder[] = "/tmp/carnot_core_XXXXXX", path[64];

@@ -46,6 +46,7 @@ enum cn_status measure_rewards(const struct cn_batch *b, struct cn_metrics *m)
     for (size_t s = 0; s < b->n_sequences; s++)
         if (counted(b, s) && b->drop[s] != CN_DROP_UNSCORED)
             cn_sum_add(&squares, (b->reward[s] - mean) * (b->reward[s] - mean));
+    if (squares.count == 0) return CN_OK;
     return cn_metrics_set(m, "reward/std", sqrt(cn_sum_mean(&squares)));
 }
 
@@ -62,6 +63,7 @@ enum cn_status measure_mismatch(const struct cn_batch *b, struct cn_metrics *m)
             cn_sum_add(&entropy, b->entropy_sampled[t]);
             if (fabs(d) > largest) largest = fabs(d);
         }
+    if (gap.count == 0) return CN_OK; /* no token was trained on: there is nothing to compare */
     CN_TRY(cn_metrics_merge(m, "mismatch/logprob_abs_mean", &gap));
     CN_TRY(cn_metrics_max(m, "mismatch/logprob_abs_max", largest));
     CN_TRY(cn_metrics_merge(m, "mismatch/kl", &kl));

@@ -38,9 +38,10 @@ enum cn_status report_step_line(struct report *r, const struct report_step *step
                                 const struct cn_metrics *m)
 {
     char eta[32];
-    double reward = cn_metrics_value(m, "reward/mean", 0);
-    double entropy =
-        cn_metrics_value(m, "policy/entropy", cn_metrics_value(m, "policy/entropy_sampled", 0));
+    /* NaN where every sequence was dropped: there is no such number. */
+    double reward = cn_metrics_value(m, "reward/mean", (double)NAN);
+    double entropy = cn_metrics_value(m, "policy/entropy",
+                                      cn_metrics_value(m, "policy/entropy_sampled", (double)NAN));
     double clipped = cn_metrics_value(m, "policy/clip_frac_low", 0) +
                      cn_metrics_value(m, "policy/clip_frac_high", 0);
     double pace = (clock_seconds() - r->started) / (double)(step->step - r->first + 1);
@@ -92,27 +93,33 @@ static enum cn_status curve(const char *title, const struct series *series)
     return status;
 }
 
-/* Text on one line: control characters are shown as a space, long texts are cut. */
-static void one_line(char *out, size_t size, struct cn_text text)
+/* Text on one line, cut after `most` bytes. */
+static enum cn_status one_line(struct cn_str *out, struct cn_text text, size_t most)
 {
-    size_t n = text.length < size - 4 ? text.length
-                                      : cn_utf8_complete((struct cn_text){text.data, size - 4});
-    for (size_t i = 0; i < n; i++)
-        out[i] = (unsigned char)text.data[i] < ' ' || text.data[i] == 127 ? ' ' : text.data[i];
-    memcpy(out + n, n < text.length ? "..." : "", n < text.length ? 4 : 1);
+    const bool cut = text.length > most;
+    if (cut) text.length = cn_utf8_complete((struct cn_text){text.data, most});
+    CN_TRY(cn_str_add_safe(out, text, " "));
+    return cut ? cn_str_add(out, "...") : CN_OK;
 }
 
-static void show_answers(const char *when, const struct eval_result *e)
+static enum cn_status show_answers(const char *when, const struct eval_result *e)
 {
-    char prompt[200], response[200], gold[80];
+    struct cn_str line = {0};
+    enum cn_status status = CN_OK;
     cn_log_info("\nanswers %s:", when);
     for (size_t i = 0; i < e->n_shown; i++) {
-        one_line(prompt, sizeof prompt, e->shown[i].prompt);
-        one_line(response, sizeof response, e->shown[i].response);
-        one_line(gold, sizeof gold, e->shown[i].ground_truth);
-        cn_log_info("  %s  ->  %s   (right: %s; score %.3g)", prompt, response, gold,
-                    e->shown[i].score);
+        const struct eval_shown *shown = &e->shown[i];
+        cn_str_clear(&line);
+        CN_TRY_GOTO(one_line(&line, shown->prompt, 196), out);
+        CN_TRY_GOTO(cn_str_add(&line, "  ->  "), out);
+        CN_TRY_GOTO(one_line(&line, shown->response, 196), out);
+        CN_TRY_GOTO(cn_str_add(&line, "   (right: "), out);
+        CN_TRY_GOTO(one_line(&line, shown->ground_truth, 76), out);
+        cn_log_info("  %s; score %.3g)", line.data, shown->score);
     }
+out:
+    cn_str_free(&line);
+    return status;
 }
 
 enum cn_status report_end(const struct report *r, const struct report_end *end)
@@ -122,8 +129,8 @@ enum cn_status report_end(const struct report *r, const struct report_end *end)
         CN_TRY(curve("entropy (nats)", &r->entropy));
     }
     if (end->before && end->after) {
-        show_answers("before", end->before);
-        show_answers("after", end->after);
+        CN_TRY(show_answers("before", end->before));
+        CN_TRY(show_answers("after", end->after));
         cn_log_info("\n%s: pass@1 %.1f %% -> %.1f %% over %zu held-out tasks", end->set,
                     100 * end->before->pass_1, 100 * end->after->pass_1, end->after->n_tasks);
     }

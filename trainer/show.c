@@ -22,30 +22,19 @@ struct show {
 /* ---- writing what others wrote
  * ---------------------------------------------------------------------------------- */
 
-/* Appends text of a model or of a file without the bytes that command a terminal: C0 and C1
- * controls become '?', but for newline and tab; every line but the first starts with `indent`. */
-static enum cn_status put_safe(struct cn_str *out, struct cn_text text, const char *indent)
-{
-    for (size_t i = 0; i < text.length; i++) {
-        unsigned char c = (unsigned char)text.data[i];
-        bool c1 = c == 0xc2 && i + 1 < text.length && (unsigned char)text.data[i + 1] < 0xa0;
-        if (c1) i++;
-        if (c1 || (c < ' ' && c != '\n' && c != '\t') || c == 127)
-            CN_TRY(cn_str_add(out, "?"));
-        else
-            CN_TRY(cn_str_append(out, (const char *)&text.data[i], 1));
-        if (c == '\n') CN_TRY(cn_str_add(out, indent));
-    }
-    return CN_OK;
-}
-
 /* A value of any kind: text as it is, everything else as JSON. */
-static enum cn_status put_value(struct cn_str *out, const struct cn_json *value, const char *indent)
+static enum cn_status put_value(struct cn_str *out, const struct cn_json *value,
+                                const char *newline)
 {
-    if (cn_json_kind(value) == CN_JSON_TEXT) return put_safe(out, cn_json_text(value), indent);
+    if (cn_json_kind(value) == CN_JSON_TEXT)
+        return cn_str_add_safe(out, cn_json_text(value), newline);
     if (cn_json_kind(value) == CN_JSON_NUMBER)
         return cn_str_format(out, "%.6g", cn_json_number(value));
-    return cn_json_print(value, false, out);
+    struct cn_str printed = {NULL, 0, 0};
+    enum cn_status status = cn_json_print(value, false, &printed);
+    if (status == CN_OK) status = cn_str_add_safe(out, cn_str_text(&printed), newline);
+    cn_str_free(&printed);
+    return status;
 }
 
 /* ---- the overview
@@ -64,9 +53,9 @@ static enum cn_status put_state(const struct show *show, const struct history *h
         cn_text_is(cn_json_text(cn_json_get(report, "command")), "sft") ? "sft" : "train";
     double steps = cn_json_number(cn_json_get(cn_json_get(config, section), "steps"));
     struct cn_text state = cn_json_text(cn_json_get(report, "state"));
-    CN_TRY_GOTO(put_safe(out, cn_text(show->folder), ""), out);
+    CN_TRY_GOTO(cn_str_add_safe(out, cn_text(show->folder), "\n"), out);
     CN_TRY_GOTO(cn_str_add(out, ": "), out);
-    CN_TRY_GOTO(state.length ? put_safe(out, state, "")
+    CN_TRY_GOTO(state.length ? cn_str_add_safe(out, state, "\n")
                              : cn_str_add(out, "state unknown (no STATUS.json that can be read)"),
                 out);
     const struct cn_json *step = cn_json_get(report, "step") ? cn_json_get(report, "step")
@@ -80,7 +69,7 @@ static enum cn_status put_state(const struct show *show, const struct history *h
         bool early = strcmp(keys[i], "exit_code") == 0 && cn_text_is(state, "running");
         if (cn_json_kind(value) == CN_JSON_NULL || empty || early) continue;
         CN_TRY_GOTO(cn_str_format(out, "  %-10s ", keys[i]), out);
-        CN_TRY_GOTO(put_value(out, value, "             "), out);
+        CN_TRY_GOTO(put_value(out, value, "\n             "), out);
         CN_TRY_GOTO(cn_str_add(out, "\n"), out);
     }
 out:
@@ -96,7 +85,7 @@ static enum cn_status put_curves(const struct history *history, struct cn_str *o
         if (series->n == 0 && (history->rows || i)) continue; /* not of this kind of run */
         struct cn_str title = {NULL, 0, 0};
         struct plot plot = {.value = series->value, .x = series->step, .n = series->n};
-        enum cn_status status = put_safe(&title, cn_text(series->name), "");
+        enum cn_status status = cn_str_add_safe(&title, cn_text(series->name), "\n");
         plot.title = title.data;
         if (status == CN_OK) status = cn_str_add(out, "\n");
         if (status == CN_OK) status = plot_draw(&plot, out);
@@ -111,9 +100,9 @@ static enum cn_status put_last(const struct history *history, struct cn_str *out
     if (history->last) CN_TRY(cn_str_add(out, "\nlast metrics\n"));
     for (const struct cn_json *m = cn_json_first(history->last); m; m = cn_json_next(m)) {
         struct cn_str key = {NULL, 0, 0};
-        enum cn_status status = put_safe(&key, cn_text(cn_json_key(m)), "");
+        enum cn_status status = cn_str_add_safe(&key, cn_text(cn_json_key(m)), "\n");
         if (status == CN_OK) status = cn_str_format(out, "  %-36s ", key.length ? key.data : "");
-        if (status == CN_OK) status = put_value(out, m, "  ");
+        if (status == CN_OK) status = put_value(out, m, "\n  ");
         if (status == CN_OK) status = cn_str_add(out, "\n");
         cn_str_free(&key);
         CN_TRY(status);
@@ -133,7 +122,7 @@ static enum cn_status put_overview(const struct show *show, struct cn_str *out)
     if (status == CN_OK) status = put_curves(&history, out);
     if (status == CN_OK) status = put_last(&history, out);
     if (status == CN_OK) status = cn_str_add(out, "\nanswers: carnot show ");
-    if (status == CN_OK) status = put_safe(out, cn_text(show->folder), "");
+    if (status == CN_OK) status = cn_str_add_safe(out, cn_text(show->folder), "\n");
     if (status == CN_OK) status = cn_str_add(out, " --step last --n 5\n");
     history_free(&history);
     return status;
@@ -190,16 +179,16 @@ static enum cn_status put_answer(void *self, struct cn_json *row, bool *keep)
             text = text || strcmp(cn_json_key(m), texts[i]) == 0;
         if (text) continue;
         CN_TRY(cn_str_add(out, "  "));
-        CN_TRY(put_safe(out, cn_text(cn_json_key(m)), ""));
+        CN_TRY(cn_str_add_safe(out, cn_text(cn_json_key(m)), "\n"));
         CN_TRY(cn_str_add(out, " "));
-        CN_TRY(put_value(out, m, ""));
+        CN_TRY(put_value(out, m, "\n"));
     }
     CN_TRY(cn_str_add(out, "\n"));
     for (int i = 0; i < 3; i++) {
         const struct cn_json *text = cn_json_get(row, texts[i]);
         if (cn_json_kind(text) == CN_JSON_NULL) continue;
         CN_TRY(cn_str_format(out, "%-13s", texts[i]));
-        CN_TRY(put_value(out, text, "             "));
+        CN_TRY(put_value(out, text, "\n             "));
         CN_TRY(cn_str_add(out, "\n"));
     }
     return CN_OK;

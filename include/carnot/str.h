@@ -30,6 +30,11 @@ bool cn_text_is(struct cn_text a, const char *zero_terminated);
 enum cn_status cn_str_append(struct cn_str *str, const char *data, size_t length);
 enum cn_status cn_str_add(struct cn_str *str, const char *zero_terminated);
 enum cn_status cn_str_format(struct cn_str *str, const char *format, ...) CN_PRINTF(2, 3);
+
+/* Appends text of a model or of a file without what commands a terminal: C0 and C1 controls become
+ * '?', but for the tab; a newline becomes `newline`. */
+enum cn_status cn_str_add_safe(struct cn_str *str, struct cn_text text, const char *newline);
+
 enum cn_status cn_str_reserve(struct cn_str *str, size_t capacity);
 void cn_str_clear(struct cn_str *str); /* length 0, memory kept */
 void cn_str_free(struct cn_str *str);

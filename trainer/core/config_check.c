@@ -127,10 +127,21 @@ static const char *key_nearby(const struct place *place, const char *name,
     return out;
 }
 
+/* The section that a key at the top was meant to be. */
+static const char *section_nearby(const struct config_schema *schema, const char *name)
+{
+    struct cn_nearest nearest = {.word = name};
+    for (size_t i = 0; i < schema->n_sections; i++)
+        if (!strchr(schema->sections[i].path, '.'))
+            cn_nearest_offer(&nearest, schema->sections[i].path);
+    return cn_nearest_found(&nearest);
+}
+
 static enum cn_status refuse_unknown(const struct place *place, const char *path, const char *name)
 {
     char nearest[CONFIG_PATH_MAX];
-    const char *best = place->section ? key_nearby(place, name, nearest) : NULL;
+    const char *best = place->section ? key_nearby(place, name, nearest)
+                                      : section_nearby(place->config->schema, name);
     if (!best) best = key_elsewhere(place->config->schema, name, nearest);
     return cn_fail(CN_ERR_CONFIG, "%s: %s: unknown key%s%s%s (carnot config list keys)",
                    where(place->config, path), path, best ? "; nearest is \"" : "",

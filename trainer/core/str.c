@@ -58,6 +58,22 @@ enum cn_status cn_str_add(struct cn_str *str, const char *zero_terminated)
     return cn_str_append(str, zero_terminated, strlen(zero_terminated));
 }
 
+enum cn_status cn_str_add_safe(struct cn_str *str, struct cn_text text, const char *newline)
+{
+    for (size_t i = 0; i < text.length; i++) {
+        const unsigned char c = (unsigned char)text.data[i];
+        const bool c1 = c == 0xc2 && i + 1 < text.length && (unsigned char)text.data[i + 1] < 0xa0;
+        if (c1) i++;
+        if (c == '\n')
+            CN_TRY(cn_str_add(str, newline));
+        else if (c1 || (c < ' ' && c != '\t') || c == 127)
+            CN_TRY(cn_str_add(str, "?"));
+        else
+            CN_TRY(cn_str_append(str, &text.data[i], 1));
+    }
+    return CN_OK;
+}
+
 enum cn_status cn_str_format(struct cn_str *str, const char *format, ...)
 {
     va_list arguments, again;
