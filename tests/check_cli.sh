@@ -266,6 +266,42 @@ samples_are_the_same_for_the_same_seed_and_differ_for_another() {
     ! cmp -s out first || complain 'another seed gave the same samples'
 }
 
+fields_of_the_wrong_kind_are_errors_of_their_row() {
+    needs_a_transformer || return
+    model kinds
+    printf '%s\n' '{"prompt": 5}' '{"prompt": "3", "stop": 5}' '{"prompt": "3", "stop": [""]}' '{"ids": "3"}' \
+        '{"prompt": "3", "messages": {}}' '{"prompt": "3", "top_p": "1"}' '{"prompt": "3", "max_tokens": 2}' >in
+    gives 3 '6 of 7 rows' "$carnot" sample kinds
+    row 1 '\"prompt\" must be a text'
+    row 2 '\"stop\" must be a text or a list'
+    row 3 '\"stop\"[0]'
+    row 4 '\"ids\" must be a list'
+    row 5 '\"messages\" must be a list'
+    row 6 'expected a number'
+    row 7 '"logp"'
+    printf '%s\n' '{"text": 5}' '{"messages": [{"role": "user", "content": "1"}], "add_generation_prompt": 1}' >in
+    gives 3 '2 of 2 rows' "$carnot" score kinds --template plain
+    row 2 'expected true or false'
+}
+
+a_prompt_on_the_command_line_obeys_n_and_stop() {
+    needs_a_transformer || return
+    model prompted
+    local all first cut
+    ask() { gives 0 '' "$carnot" sample prompted --template plain --prompt 321 --max-tokens 12 --seed 3 "$@"; }
+    ask --n 2
+    [ "$(grep -c '^--- [12]$' out)" = 2 ] || complain "two numbered answers, found: $(cat out)"
+    ask
+    all=$(tr -d '\n' <out)
+    first=$(tr -cd '[:alnum:]' <out)
+    first=${first:1:1}
+    [ -n "$first" ] || complain "an answer with two letters was expected, found: $all"
+    ask --stop "$first"
+    cut=$(tr -d '\n' <out)
+    [ "$cut" = "${all%%"$first"*}" ] || complain "stopped at \"$first\": \"$cut\" of \"$all\""
+    gives 2 'empty text' "$carnot" sample prompted --template plain --prompt 1 --max-tokens 4 --stop ''
+}
+
 grade_tells_right_from_wrong_and_goes_on_after_a_bad_row() {
     printf '%s\n' '{"id": 1, "response": "#### 4", "ground_truth": "4"}' 'nonsense' \
         '{"id": 3, "response": "#### 5", "ground_truth": "4"}' >in

@@ -258,8 +258,13 @@ TEST(members_are_read_with_a_check)
     CHECK_OK(cn_json_need_text(root, "t", &t));
     CHECK_TEXT(t, "x");
     CHECK_FAILS(cn_json_need_text(root, "z", &t), CN_ERR_DATA, "zero byte");
-    CHECK(cn_json_bool_or(root, "b", false));
-    CHECK(cn_json_bool_or(root, "absent", true));
+    bool b = false;
+    CHECK_OK(cn_json_bool_or(root, "b", false, &b));
+    CHECK(b);
+    b = false;
+    CHECK_OK(cn_json_bool_or(root, "absent", true, &b));
+    CHECK(b);
+    CHECK_FAILS(cn_json_bool_or(root, "t", true, &b), CN_ERR_DATA, "expected true or false");
     CHECK_INT(cn_json_kind(NULL), CN_JSON_NULL);
     CHECK_INT(cn_json_count(cn_json_get(root, "i")), 0);
     CHECK_TEXT(cn_json_text(cn_json_get(root, "i")).data, "");

@@ -61,6 +61,46 @@ TEST(grade_answers_every_row_and_goes_on_after_a_bad_one)
     cn_str_free(&out);
 }
 
+TEST(an_id_is_copied_as_it_is_written_and_so_is_a_long_number)
+{
+    struct cn_str out = {NULL, 0, 0};
+    int code = carnot(
+        "grade --reward exact_answer",
+        "{\"response\": \"#### 9007199254740993\", \"ground_truth\": "
+        "9007199254740993, \"id\": 9007199254740993}\n"
+        "{\"id\":{\"a\": [1.0, 1e2,\"\\u00e9\\/\"] },\"response\": \"#### 9007199254740992\", "
+        "\"ground_truth\": 9007199254740993}\n"
+        "{\"id\": -0.10, \"response\": 5}\n",
+        &out);
+    CHECK_INT(code, 3);
+    CHECK_HAS(out, "{\"id\": 9007199254740993, \"score\": 1, \"verdict\": \"correct\"");
+    CHECK_HAS(out,
+              "{\"id\": {\"a\": [1.0, 1e2,\"\\u00e9\\/\"] }, \"score\": 0, \"verdict\": \"wrong\"");
+    CHECK_HAS(out, "{\"id\": -0.10, \"error\"");
+    CHECK_HAS(out, "no text \\\"response\\\"");
+    cn_str_free(&out);
+}
+
+TEST(fields_of_the_wrong_kind_are_errors_of_their_row)
+{
+    static const struct {
+        const char *row, *message;
+    } bad[] = {
+        {"{\"response\": \"1\", \"ground_truth\": \"1\", \"stop\": 1}",
+         "\\\"stop\\\" must be a text"},
+        {"{\"response\": \"1\", \"ground_truth\": \"1\", \"prompt\": 1}",
+         "\\\"prompt\\\" must be a text or"},
+        {"{\"response\": \"1\", \"ground_truth\": \"1\", \"max_tokens\": \"9\"}",
+         "expected a whole number"},
+    };
+    struct cn_str out = {NULL, 0, 0};
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) {
+        CHECK_INT(carnot("grade --reward exact_answer", bad[i].row, &out), 3);
+        CHECK_HAS(out, bad[i].message);
+    }
+    cn_str_free(&out);
+}
+
 TEST(grade_refuses_what_it_does_not_know)
 {
     static const struct {

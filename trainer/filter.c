@@ -1,6 +1,8 @@
 /* The row loop of the filters. */
 #include "filter.h"
 
+#include "text/scan.h"
+
 #include "carnot/arena.h"
 #include "carnot/log.h"
 #include "carnot/tokenizer.h"
@@ -11,13 +13,12 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum cn_status filter_begin(struct cn_str *out, const struct cn_json *row)
+enum cn_status filter_begin(struct cn_str *out, const struct filter_row *row)
 {
     CN_TRY(cn_str_add(out, "{"));
-    const struct cn_json *id = cn_json_get(row, "id");
-    if (!id) return CN_OK;
+    if (row->id.length == 0) return CN_OK;
     CN_TRY(filter_key(out, "id"));
-    return cn_json_print(id, false, out);
+    return cn_str_append(out, row->id.data, row->id.length);
 }
 
 enum cn_status filter_key(struct cn_str *out, const char *key)
@@ -73,6 +74,19 @@ enum cn_status filter_read_ids(const struct cn_json *list, const char *key, stru
     return CN_OK;
 }
 
+enum cn_status filter_read_member(const struct cn_json *row, const char *key,
+                                  enum cn_json_kind kind, const struct cn_json **out)
+{
+    const struct cn_json *member = cn_json_get(row, key);
+    *out = NULL;
+    if (cn_json_kind(member) == CN_JSON_NULL) return CN_OK;
+    if (cn_json_kind(member) != kind)
+        return cn_fail(CN_ERR_DATA, "\"%s\" must be a %s", key,
+                       kind == CN_JSON_TEXT ? "text" : "list");
+    *out = member;
+    return CN_OK;
+}
+
 enum cn_status filter_read_messages(const struct cn_json *list, struct cn_arena *arena,
                                     struct cn_messages *out)
 {
@@ -95,7 +109,7 @@ enum cn_status filter_read_messages(const struct cn_json *list, struct cn_arena 
 }
 
 /* The line that stands for a row that failed; takes the message. */
-static enum cn_status write_error(struct cn_str *out, const struct cn_json *row,
+static enum cn_status write_error(struct cn_str *out, const struct filter_row *row,
                                   enum cn_status failure)
 {
     struct cn_str message = {0};
@@ -119,23 +133,38 @@ static bool belongs_to_row(enum cn_status status)
            status == CN_ERR_NUMERIC;
 }
 
+/* Parses a line; its id is kept as text, because a tree has neither the digits of a large number
+ * nor the spelling of a text. */
+static enum cn_status read_row(struct cn_text line, size_t number, struct cn_json **tree,
+                               struct filter_row *out)
+{
+    static const char *const keys[] = {"id"};
+    struct scan scan;
+    char name[64];
+    *out = (struct filter_row){.line = line};
+    snprintf(name, sizeof name, "line %zu", number);
+    CN_TRY(cn_json_parse(line, name, tree));
+    if (cn_json_kind(*tree) != CN_JSON_OBJECT)
+        return cn_fail(CN_ERR_DATA, "line %zu is not a JSON object", number);
+    out->tree = *tree;
+    scan_init(&scan, line, name, line.data);
+    return scan_members(&scan, keys, 1, &out->id);
+}
+
 static enum cn_status one_line(const struct filter *filter, struct cn_text line, size_t number,
                                struct cn_str *out, size_t *bad)
 {
-    char name[64];
-    struct cn_json *row = NULL;
-    snprintf(name, sizeof name, "line %zu", number);
+    struct filter_row row;
+    struct cn_json *tree = NULL;
     cn_str_clear(out);
-    enum cn_status status = cn_json_parse(line, name, &row);
-    if (status == CN_OK && cn_json_kind(row) != CN_JSON_OBJECT)
-        status = cn_fail(CN_ERR_DATA, "line %zu is not a JSON object", number);
-    if (status == CN_OK) status = filter->row(filter->self, row, out);
+    enum cn_status status = read_row(line, number, &tree, &row);
+    if (status == CN_OK) status = filter->row(filter->self, &row, out);
     if (belongs_to_row(status)) {
         ++*bad;
-        status = write_error(out, row, status);
+        status = write_error(out, &row, status);
     }
     if (status == CN_OK) status = filter_write(cn_str_text(out));
-    cn_json_close(row);
+    cn_json_close(tree);
     return status;
 }
 

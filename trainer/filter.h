@@ -1,7 +1,8 @@
 /* The row loop of the filters: JSON lines from standard input to standard output.
  *
  * One object per line in, one per line out (or several, for `sample`), in the same order, flushed
- * per line; `id` is copied through.  A bad row gives {"id": ..., "error": {"kind": ..., "message":
+ * per line; `id` is copied through as it is written.  A bad row gives {"id": ..., "error": {"kind":
+ * ..., "message":
  * ...}} and the loop goes on; at the end the status is then CN_ERR_DATA (exit code 3).  This file
  * is the one writer of rows on standard output. */
 #ifndef CARNOT_FILTER_H
@@ -9,11 +10,18 @@
 
 #include "carnot/json.h"
 
+/* One row as it came. */
+struct filter_row {
+    const struct cn_json *tree; /* an object */
+    struct cn_text line;        /* its exact text */
+    struct cn_text id;          /* the exact text of its "id", whatever it is; empty: none */
+};
+
 /* Handles one row.  Appends complete output objects to `out` with filter_begin and filter_end, or
  * fails with a message. `out` is emptied before each row; what stands in it when a row fails is
  * thrown away. */
 struct filter {
-    enum cn_status (*row)(void *self, const struct cn_json *row, struct cn_str *out);
+    enum cn_status (*row)(void *self, const struct filter_row *row, struct cn_str *out);
     void *self;
 };
 
@@ -23,7 +31,7 @@ enum cn_status filter_run(const struct filter *filter);
 
 /* Starts an output object of `row`: writes `{"id": …` if the row has an id, else `{`; members
  * follow, each written with filter_key; filter_end writes `}` and a newline. */
-enum cn_status filter_begin(struct cn_str *out, const struct cn_json *row);
+enum cn_status filter_begin(struct cn_str *out, const struct filter_row *row);
 enum cn_status filter_key(struct cn_str *out, const char *key);
 enum cn_status filter_end(struct cn_str *out);
 
@@ -41,6 +49,11 @@ enum cn_status filter_write(struct cn_text text);
 /* Reads a list of integers of a row into `out`.  Fails: CN_ERR_DATA naming key and place. */
 struct cn_ids;
 enum cn_status filter_read_ids(const struct cn_json *list, const char *key, struct cn_ids *out);
+
+/* A member that must be a text or a list where it is there.  *out: NULL if it is absent or null.
+ * Fails: CN_ERR_DATA naming the key. */
+enum cn_status filter_read_member(const struct cn_json *row, const char *key,
+                                  enum cn_json_kind kind, const struct cn_json **out);
 
 /* Reads "messages" of a row: an array of {"role", "content"}.  Items live in `arena`, texts as long
  * as the row. */

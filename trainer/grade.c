@@ -108,18 +108,18 @@ out:
  * -------------------------------------------------------------------------------------------------------
  */
 
-static enum cn_status read_episode(const struct grade *grade, const struct cn_json *row,
+static enum cn_status read_episode(const struct grade *grade, const struct filter_row *row,
                                    struct cn_arena *arena, struct cn_episode *out)
 {
-    CN_TRY(cn_episode_read(row, arena, out));
+    CN_TRY(cn_episode_read(row->tree, arena, out));
     if (grade->reward->needs_ground_truth &&
-        cn_json_kind(cn_json_get(row, "ground_truth")) == CN_JSON_NULL)
+        cn_json_kind(cn_json_get(row->tree, "ground_truth")) == CN_JSON_NULL)
         return cn_fail(CN_ERR_DATA, "the row has no \"ground_truth\", which %s needs",
                        grade->reward->name);
     return CN_OK;
 }
 
-static enum cn_status write_outcome(const struct cn_json *row, const struct cn_outcome *outcome,
+static enum cn_status write_outcome(const struct filter_row *row, const struct cn_outcome *outcome,
                                     struct cn_str *out)
 {
     CN_TRY(filter_begin(out, row));
@@ -148,7 +148,7 @@ static enum cn_status write_outcome(const struct cn_json *row, const struct cn_o
     return filter_end(out);
 }
 
-static enum cn_status grade_row(void *self, const struct cn_json *row, struct cn_str *out)
+static enum cn_status grade_row(void *self, const struct filter_row *row, struct cn_str *out)
 {
     struct grade *grade = self;
     struct cn_episode episode;

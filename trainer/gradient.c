@@ -84,7 +84,7 @@ static enum cn_status put_metrics(struct cn_str *out, const struct cn_metrics *m
     return cn_str_add(out, "}");
 }
 
-static enum cn_status put_row(struct cn_str *out, const struct cn_json *row,
+static enum cn_status put_row(struct cn_str *out, const struct filter_row *row,
                               const struct gradient *g, const struct gradient_step *step)
 {
     CN_TRY(filter_begin(out, row));
@@ -99,7 +99,7 @@ static enum cn_status put_row(struct cn_str *out, const struct cn_json *row,
     return filter_end(out);
 }
 
-static enum cn_status one_row(void *self, const struct cn_json *row, struct cn_str *out)
+static enum cn_status one_row(void *self, const struct filter_row *row, struct cn_str *out)
 {
     struct gradient *g = self;
     struct gradient_step step;
@@ -111,7 +111,7 @@ static enum cn_status one_row(void *self, const struct cn_json *row, struct cn_s
                                          .split = g->split,
                                          .arena = &g->row,
                                          .scratch = &g->scratch};
-    CN_TRY(gradient_step_run(&setup, row, &step));
+    CN_TRY(gradient_step_run(&setup, row->tree, &step));
     return put_row(out, row, g, &step);
 }
 

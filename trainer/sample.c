@@ -1,5 +1,4 @@
 /* carnot sample: answers of a model; a filter, or one prompt streamed to a terminal. */
-#include "arguments.h"
 #include "command.h"
 #include "filter.h"
 #include "session.h"
@@ -10,8 +9,9 @@
 #include <unistd.h>
 
 struct sample_settings {
-    const char *prompt, *system, *dtype, *template_name;
-    int64_t n, max_tokens, top_k, threads, slots, seed;
+    struct session_folder folder;
+    const char *prompt, *system;
+    int64_t n, max_tokens, top_k, slots, seed;
     double temperature, top_p;
     struct cn_texts stop;
     int engine;
@@ -30,10 +30,8 @@ static const struct cn_option options[] = {
     {FIELD(stop), .kind = CN_OPTION_TEXTS, .fallback = "[]", .help = "texts that end an answer"},
     {FIELD(seed), .kind = CN_OPTION_INT, .minimum = 0, .maximum = 9e15, .fallback = "0", .help = "the same seed gives the same answers"},
     {FIELD(slots), .kind = CN_OPTION_INT, .minimum = 1, .maximum = 65536, .fallback = "16", .help = "answers of a row sampled at a time"},
-    {FIELD(threads), .kind = CN_OPTION_INT, .minimum = 0, .maximum = 4096, .fallback = "0", .help = "0: cores of the affinity mask"},
     {FIELD(engine), .kind = CN_OPTION_CHOICE, .choices = "auto decode torch", .fallback = "\"auto\"", .help = "what samples"},
-    {FIELD(dtype), .kind = CN_OPTION_TEXT, .fallback = "\"f32\"", .help = "f32 or bf16"},
-    {.name = "template", .offset = offsetof(struct sample_settings, template_name), .kind = CN_OPTION_TEXT, .fallback = "\"auto\"", .help = "chat template"},
+    SESSION_FOLDER_OPTIONS(struct sample_settings),
     {0}};
 // clang-format on
 
@@ -41,7 +39,6 @@ struct sample {
     struct session session;
     struct sample_settings flags;
     struct cn_arena arena; /* one row */
-    size_t context;        /* that the sampler was opened with */
     bool own_seed;         /* the row has a seed of its own */
     uint64_t rows;         /* read so far: rows without a seed of their own draw different noise */
 };
@@ -71,14 +68,18 @@ static enum cn_status row_settings(struct sample *s, const struct cn_json *row,
         return cn_fail(CN_ERR_DATA, "\"top_p\" is %g, allowed above 0 to 1", out->top_p);
     if (cn_json_kind(stop) == CN_JSON_NULL) return CN_OK;
     const bool one = cn_json_kind(stop) == CN_JSON_TEXT;
+    if (!one && cn_json_kind(stop) != CN_JSON_LIST)
+        return cn_fail(CN_ERR_DATA, "\"stop\" must be a text or a list of texts");
     size_t count = one ? 1 : cn_json_count(stop), i = 0;
     const char **texts;
     CN_TRY(CN_NEW(&s->arena, count, &texts));
-    if (one) texts[0] = cn_json_text(stop).data;
-    for (const struct cn_json *t = one ? NULL : cn_json_first(stop); t; t = cn_json_next(t), i++) {
-        if (cn_json_kind(t) != CN_JSON_TEXT || cn_json_text(t).length == 0)
-            return cn_fail(CN_ERR_DATA, "\"stop\"[%zu] is not a text", i);
-        texts[i] = cn_json_text(t).data;
+    for (const struct cn_json *t = one ? stop : cn_json_first(stop); i < count;
+         t = cn_json_next(t), i++) {
+        const struct cn_text text = cn_json_text(t);
+        if (text.length == 0 || memchr(text.data, 0, text.length))
+            return cn_fail(CN_ERR_DATA, "\"stop\"[%zu] is not a text, empty, or has a zero byte",
+                           i);
+        texts[i] = text.data;
     }
     out->stop = (struct cn_texts){texts, count};
     return CN_OK;
@@ -86,14 +87,16 @@ static enum cn_status row_settings(struct sample *s, const struct cn_json *row,
 
 static enum cn_status row_prompt(struct sample *s, const struct cn_json *row, struct cn_ids *ids)
 {
-    const struct cn_json *prompt = cn_json_get(row, "prompt"), *list = cn_json_get(row, "ids");
+    const struct cn_json *prompt, *list, *conversation;
     struct cn_messages messages;
+    CN_TRY(filter_read_member(row, "ids", CN_JSON_LIST, &list));
+    CN_TRY(filter_read_member(row, "prompt", CN_JSON_TEXT, &prompt));
+    CN_TRY(filter_read_member(row, "messages", CN_JSON_LIST, &conversation));
     if (list) return filter_read_ids(list, "ids", ids);
-    if (cn_json_kind(prompt) == CN_JSON_TEXT)
-        return cn_tokenizer_encode(s->session.tokenizer, cn_json_text(prompt), true, ids);
-    if (!cn_json_get(row, "messages"))
+    if (prompt) return cn_tokenizer_encode(s->session.tokenizer, cn_json_text(prompt), true, ids);
+    if (!conversation)
         return cn_fail(CN_ERR_DATA, "a row needs \"prompt\", \"messages\" or \"ids\"");
-    CN_TRY(filter_read_messages(cn_json_get(row, "messages"), &s->arena, &messages));
+    CN_TRY(filter_read_messages(conversation, &s->arena, &messages));
     return cn_tokenizer_chat(s->session.tokenizer, messages, true, false, ids);
 }
 
@@ -110,26 +113,13 @@ static enum cn_status check_length(const struct sample *s, const struct sample_s
     return CN_OK;
 }
 
-/* A sampler that holds sequences of `needed` tokens; grown by doubling, so that its cache fits the
- * rows. */
-static enum cn_status open_sampler(struct sample *s, size_t needed)
+static enum cn_status need_sampler(struct sample *s, size_t needed)
 {
-    const size_t most = cn_model_info(s->session.model)->context_length;
-    if (s->session.sampler && needed <= s->context) return CN_OK;
-    if (s->session.sampler) cn_sampler_close(s->session.sampler);
-    s->session.sampler = NULL;
-    s->context = needed > 2 * s->context ? needed : 2 * s->context;
-    if (s->context > most) s->context = most;
-    struct cn_sampler_settings settings = {
-        .engine = (enum cn_engine)s->flags.engine,
-        .slots = (size_t)s->flags.slots + 1,
-        .context = s->context,
-        .threads = (int)s->flags.threads,
-        .dtype = strcmp(s->flags.dtype, "bf16") == 0 ? CN_DTYPE_BF16 : CN_DTYPE_F32};
-    return cn_sampler_open(s->session.model, &settings, &s->session.sampler);
+    return session_need_sampler(&s->session, (enum cn_engine)s->flags.engine,
+                                (size_t)s->flags.slots + 1, needed);
 }
 
-static enum cn_status write_answer(const struct cn_json *row, size_t sample,
+static enum cn_status write_answer(const struct filter_row *row, size_t sample,
                                    const struct answer *answer, struct cn_str *out)
 {
     CN_TRY(filter_begin(out, row));
@@ -174,7 +164,7 @@ static enum cn_status sample_ids(struct sample *s, const struct sample_settings 
     return rollout_collect(&rollout, &wishes, 0, &s->arena, answers);
 }
 
-static enum cn_status sample_row(void *self, const struct cn_json *row, struct cn_str *out)
+static enum cn_status sample_row(void *self, const struct filter_row *row, struct cn_str *out)
 {
     struct sample *s = self;
     struct sample_settings settings;
@@ -182,10 +172,10 @@ static enum cn_status sample_row(void *self, const struct cn_json *row, struct c
     struct cn_ids ids = {0};
     enum cn_status status;
     cn_arena_reset(&s->arena);
-    CN_TRY_GOTO(row_settings(s, row, &settings), out);
-    CN_TRY_GOTO(row_prompt(s, row, &ids), out);
+    CN_TRY_GOTO(row_settings(s, row->tree, &settings), out);
+    CN_TRY_GOTO(row_prompt(s, row->tree, &ids), out);
     CN_TRY_GOTO(check_length(s, &settings, ids.count), out);
-    CN_TRY_GOTO(open_sampler(s, ids.count + (size_t)settings.max_tokens), out);
+    CN_TRY_GOTO(need_sampler(s, ids.count + (size_t)settings.max_tokens), out);
     CN_TRY_GOTO(CN_NEW(&s->arena, (size_t)settings.n, &answers), out);
     CN_TRY_GOTO(sample_ids(s, &settings, &ids, answers), out);
     for (int64_t k = 0; k < settings.n; k++)
@@ -196,44 +186,85 @@ out:
     return status;
 }
 
-/* Writes what is new and complete in the decoded answer. */
-static enum cn_status stream(struct sample *s, const struct cn_ids *answer, struct cn_str *text,
-                             size_t *written)
+/* An answer that is written while it is sampled. */
+struct stream {
+    struct cn_str text;
+    size_t written;
+    size_t held; /* bytes at the end that may be the beginning of a stop string */
+};
+
+/* Writes what is new, complete, and no beginning of a stop string; at the end everything. */
+static enum cn_status put_stream(struct stream *stream, bool last)
 {
-    cn_str_clear(text);
-    CN_TRY(cn_tokenizer_decode(s->session.tokenizer, answer->item, answer->count, true, text));
-    size_t complete = cn_utf8_complete(cn_str_text(text));
-    if (complete <= *written) return CN_OK;
-    struct cn_text fresh = {text->data + *written, complete - *written};
-    *written = complete;
+    struct cn_text text = cn_str_text(&stream->text);
+    size_t ready = last ? text.length : 0;
+    if (!last && text.length > stream->held)
+        ready = cn_utf8_complete((struct cn_text){text.data, text.length - stream->held});
+    if (ready <= stream->written) return CN_OK;
+    const struct cn_text fresh = {text.data + stream->written, ready - stream->written};
+    stream->written = ready;
     return filter_write(fresh);
 }
 
+/* Takes one token; *ends: an end token, or the text has reached a stop string. */
+static enum cn_status take(struct sample *s, int32_t token, struct stream *stream, bool *ends)
+{
+    size_t n_stops, at, before = stream->text.length;
+    const int32_t *stops = cn_tokenizer_stops(s->session.tokenizer, &n_stops);
+    for (size_t k = 0; k < n_stops; k++)
+        *ends = *ends || stops[k] == token;
+    if (*ends) return CN_OK;
+    CN_TRY(cn_tokenizer_decode(s->session.tokenizer, &token, 1, true, &stream->text));
+    *ends = rollout_stops(&s->flags.stop, cn_str_text(&stream->text), stream->text.length - before,
+                          &at);
+    if (*ends) stream->text.length = at;
+    return put_stream(stream, false);
+}
+
 /* One answer, token by token. */
-static enum cn_status converse(struct sample *s, const struct cn_ids *prompt, struct cn_ids *answer,
-                               struct cn_str *text)
+static enum cn_status converse(struct sample *s, const struct cn_ids *prompt, uint32_t sample,
+                               struct stream *stream)
 {
     const struct sample_settings *f = &s->flags;
     const struct cn_draw draw = {.key = cn_rng_key((uint64_t)f->seed, 0, CN_RNG_SAMPLING),
+                                 .sample = sample,
                                  .temperature = f->temperature > 0 ? f->temperature : 1,
                                  .top_k = f->top_k,
                                  .top_p = f->top_p,
                                  .greedy = f->temperature <= 0};
-    size_t slot, written = 0, n_stops;
-    const int32_t *stops = cn_tokenizer_stops(s->session.tokenizer, &n_stops);
+    size_t slot;
+    bool ends = false;
+    enum cn_status status = CN_OK;
     CN_TRY(cn_slot_open(s->session.sampler, prompt->item, prompt->count, &draw, &slot));
-    for (int64_t i = 0; i < f->max_tokens; i++) {
+    for (int64_t i = 0; status == CN_OK && !ends && i < f->max_tokens; i++) {
         struct cn_drawn drawn;
-        bool ends = false;
-        CN_TRY(cn_sampler_step(s->session.sampler, &slot, 1, &drawn));
-        for (size_t k = 0; k < n_stops; k++)
-            ends = ends || stops[k] == drawn.token;
-        if (ends) break;
-        CN_TRY(cn_ids_append(answer, &drawn.token, 1));
-        CN_TRY(stream(s, answer, text, &written));
+        status = cn_sampler_step(s->session.sampler, &slot, 1, &drawn);
+        if (status == CN_OK) status = take(s, drawn.token, stream, &ends);
     }
     cn_slot_close(s->session.sampler, slot);
-    return filter_write(cn_text("\n"));
+    if (status == CN_OK) status = put_stream(stream, true);
+    return status == CN_OK ? filter_write(cn_text("\n")) : status;
+}
+
+/* `n` answers to one prompt, one behind the other; several are numbered. */
+static enum cn_status answer_all(struct sample *s, const struct cn_ids *prompt)
+{
+    size_t longest = 1;
+    for (size_t i = 0; i < s->flags.stop.count; i++) {
+        const size_t n = strlen(s->flags.stop.value[i]);
+        if (n == 0) return cn_fail(CN_ERR_CONFIG, "--stop: an empty text would end every answer");
+        if (n > longest) longest = n;
+    }
+    for (uint32_t k = 0; k < (uint32_t)s->flags.n; k++) {
+        struct stream stream = {.held = longest - 1};
+        char line[32];
+        snprintf(line, sizeof line, "--- %u\n", k + 1);
+        enum cn_status status = s->flags.n > 1 ? filter_write(cn_text(line)) : CN_OK;
+        if (status == CN_OK) status = converse(s, prompt, k, &stream);
+        cn_str_free(&stream.text);
+        CN_TRY(status);
+    }
+    return CN_OK;
 }
 
 static enum cn_status answer_prompt(struct sample *s)
@@ -242,17 +273,14 @@ static enum cn_status answer_prompt(struct sample *s)
                                        {"user", cn_text(s->flags.prompt)}};
     const size_t skip = s->flags.system ? 0 : 1;
     const struct cn_messages messages = {both + skip, 2 - skip};
-    struct cn_ids prompt = {0}, answer = {0};
-    struct cn_str text = {0};
+    struct cn_ids prompt = {0};
     enum cn_status status;
     CN_TRY_GOTO(cn_tokenizer_chat(s->session.tokenizer, messages, true, false, &prompt), out);
     CN_TRY_GOTO(check_length(s, &s->flags, prompt.count), out);
-    CN_TRY_GOTO(open_sampler(s, prompt.count + (size_t)s->flags.max_tokens), out);
-    CN_TRY_GOTO(converse(s, &prompt, &answer, &text), out);
+    CN_TRY_GOTO(need_sampler(s, prompt.count + (size_t)s->flags.max_tokens), out);
+    CN_TRY_GOTO(answer_all(s, &prompt), out);
 out:
     cn_ids_free(&prompt);
-    cn_ids_free(&answer);
-    cn_str_free(&text);
     return status;
 }
 
@@ -276,25 +304,13 @@ static enum cn_status run(int argc, char **argv)
 {
     static struct sample sample;
     struct sample *s = &sample;
-    const char *folder[1];
-    struct arguments arguments = {.table = options, .positional = folder, .n_positional = 1};
-    enum cn_status status;
-    CN_TRY_GOTO(arguments_read(&arguments, argc, argv, &s->session.arena, &s->flags), out);
-    if (arguments.found != 1) {
-        status = cn_fail(CN_ERR_CONFIG, "usage: carnot sample MODEL [--prompt TEXT] [flags]");
-        goto out;
-    }
-    const struct session_folder open = {.path = folder[0],
-                                        .dtype = s->flags.dtype,
-                                        .template_name = s->flags.template_name,
-                                        .threads = (int)s->flags.threads};
-    CN_TRY_GOTO(session_open_folder(&s->session, &open), out);
+    const struct session_call call = {"sample", options, &s->flags, &s->flags.folder};
     const struct filter filter = {sample_row, s};
-    if (s->flags.prompt)
+    enum cn_status status = session_open_folder(&s->session, &call, argc, argv);
+    if (status == CN_OK && s->flags.prompt)
         status = answer_prompt(s);
-    else
+    else if (status == CN_OK)
         status = isatty(STDIN_FILENO) ? chat(s) : filter_run(&filter);
-out:
     session_close(&s->session);
     cn_arena_free(&s->arena);
     return status;

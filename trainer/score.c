@@ -1,5 +1,4 @@
 /* carnot score: log-probability and entropy of every token of given rows. */
-#include "arguments.h"
 #include "command.h"
 #include "filter.h"
 #include "session.h"
@@ -11,71 +10,42 @@
 enum { ENGINE_TORCH, ENGINE_DECODE };
 
 struct score_settings {
+    struct session_folder folder;
     int engine;
     double temperature;
-    int64_t top, threads;
-    const char *dtype, *template_name;
+    int64_t top;
 };
 
+// clang-format off
+#define FIELD(field) .name = #field, .offset = offsetof(struct score_settings, field)
 static const struct cn_option options[] = {
-    {.name = "engine",
-     .kind = CN_OPTION_CHOICE,
-     .offset = offsetof(struct score_settings, engine),
-     .choices = "torch decode",
-     .fallback = "\"torch\"",
-     .help = "what computes: libtorch, or the C decode engine"},
-    {.name = "temperature",
-     .kind = CN_OPTION_REAL,
-     .offset = offsetof(struct score_settings, temperature),
-     .minimum = 1e-3,
-     .maximum = 100,
-     .fallback = "1",
-     .help = "logits are divided by it"},
-    {.name = "top",
-     .kind = CN_OPTION_INT,
-     .offset = offsetof(struct score_settings, top),
-     .minimum = 0,
-     .maximum = 1000,
-     .fallback = "0",
-     .help = "also the N largest log-probabilities of each position"},
-    {.name = "threads",
-     .kind = CN_OPTION_INT,
-     .offset = offsetof(struct score_settings, threads),
-     .minimum = 0,
-     .maximum = 4096,
-     .fallback = "0",
-     .help = "0: cores of the affinity mask"},
-    {.name = "dtype",
-     .kind = CN_OPTION_TEXT,
-     .offset = offsetof(struct score_settings, dtype),
-     .fallback = "\"f32\"",
-     .help = "f32 or bf16"},
-    {.name = "template",
-     .kind = CN_OPTION_TEXT,
-     .offset = offsetof(struct score_settings, template_name),
-     .fallback = "\"auto\"",
-     .help = "chat template"},
+    {FIELD(engine), .kind = CN_OPTION_CHOICE, .choices = "torch decode", .fallback = "\"torch\"", .help = "what computes: libtorch, or the C decode engine"},
+    {FIELD(temperature), .kind = CN_OPTION_REAL, .minimum = 1e-3, .maximum = 100, .fallback = "1", .help = "logits are divided by it"},
+    {FIELD(top), .kind = CN_OPTION_INT, .minimum = 0, .maximum = 1000, .fallback = "0", .help = "also the N largest log-probabilities of each position"},
+    SESSION_FOLDER_OPTIONS(struct score_settings),
     {0}};
+// clang-format on
 
 struct score {
     struct session session;
     struct score_settings settings;
     struct cn_arena arena; /* one row */
-    size_t context;        /* that the sampler was opened with */
 };
 
 static enum cn_status read_row(struct score *s, const struct cn_json *row, struct cn_ids *ids)
 {
-    const struct cn_json *list = cn_json_get(row, "ids"), *text = cn_json_get(row, "text");
+    const struct cn_json *list, *text, *conversation;
     struct cn_messages messages;
+    bool prompt;
+    CN_TRY(filter_read_member(row, "ids", CN_JSON_LIST, &list));
+    CN_TRY(filter_read_member(row, "text", CN_JSON_TEXT, &text));
+    CN_TRY(filter_read_member(row, "messages", CN_JSON_LIST, &conversation));
+    CN_TRY(cn_json_bool_or(row, "add_generation_prompt", false, &prompt));
     if (list) return filter_read_ids(list, "ids", ids);
-    if (text && cn_json_kind(text) == CN_JSON_TEXT)
-        return cn_tokenizer_encode(s->session.tokenizer, cn_json_text(text), true, ids);
-    if (!cn_json_get(row, "messages"))
-        return cn_fail(CN_ERR_DATA, "a row needs \"ids\", \"text\" or \"messages\"");
-    CN_TRY(filter_read_messages(cn_json_get(row, "messages"), &s->arena, &messages));
-    return cn_tokenizer_chat(s->session.tokenizer, messages,
-                             cn_json_bool_or(row, "add_generation_prompt", false), true, ids);
+    if (text) return cn_tokenizer_encode(s->session.tokenizer, cn_json_text(text), true, ids);
+    if (!conversation) return cn_fail(CN_ERR_DATA, "a row needs \"ids\", \"text\" or \"messages\"");
+    CN_TRY(filter_read_messages(conversation, &s->arena, &messages));
+    return cn_tokenizer_chat(s->session.tokenizer, messages, prompt, true, ids);
 }
 
 struct scores {
@@ -100,24 +70,6 @@ static enum cn_status score_torch(struct score *s, const struct cn_ids *ids, str
     return cn_model_score(s->session.model, -1, &atom, &live);
 }
 
-/* A sampler of one slot, for the decode engine and for `top`. */
-static enum cn_status need_sampler(struct score *s, size_t needed)
-{
-    const size_t most = cn_model_info(s->session.model)->context_length;
-    if (s->session.sampler && needed <= s->context) return CN_OK;
-    if (s->session.sampler) cn_sampler_close(s->session.sampler);
-    s->session.sampler = NULL;
-    s->context = needed > 2 * s->context ? needed : 2 * s->context;
-    if (s->context > most) s->context = most;
-    const struct cn_sampler_settings settings = {
-        .engine = s->settings.engine == ENGINE_DECODE ? CN_ENGINE_DECODE : CN_ENGINE_TORCH,
-        .slots = 1,
-        .context = s->context,
-        .threads = (int)s->settings.threads,
-        .dtype = strcmp(s->settings.dtype, "bf16") == 0 ? CN_DTYPE_BF16 : CN_DTYPE_F32};
-    return cn_sampler_open(s->session.model, &settings, &s->session.sampler);
-}
-
 static enum cn_status compute(struct score *s, const struct cn_ids *ids, struct scores *out)
 {
     const size_t n = ids->count, top = (size_t)s->settings.top;
@@ -128,7 +80,9 @@ static enum cn_status compute(struct score *s, const struct cn_ids *ids, struct 
         CN_TRY(CN_NEW(&s->arena, n * top, &out->top_logp));
     }
     if (s->settings.engine == ENGINE_DECODE || top) {
-        CN_TRY(need_sampler(s, n));
+        const bool decode = s->settings.engine == ENGINE_DECODE;
+        CN_TRY(
+            session_need_sampler(&s->session, decode ? CN_ENGINE_DECODE : CN_ENGINE_TORCH, 1, n));
         CN_TRY(cn_sampler_score(s->session.sampler, ids->item, n, s->settings.temperature, top,
                                 out->logp, out->entropy, out->top_ids, out->top_logp));
     }
@@ -157,7 +111,7 @@ static enum cn_status write_top(struct cn_str *out, const struct scores *scores,
     return cn_str_add(out, "]");
 }
 
-static enum cn_status write_row(const struct score *s, const struct cn_json *row,
+static enum cn_status write_row(const struct score *s, const struct filter_row *row,
                                 const struct cn_ids *ids, const struct scores *scores,
                                 struct cn_str *out)
 {
@@ -172,13 +126,13 @@ static enum cn_status write_row(const struct score *s, const struct cn_json *row
     return filter_end(out);
 }
 
-static enum cn_status score_row(void *self, const struct cn_json *row, struct cn_str *out)
+static enum cn_status score_row(void *self, const struct filter_row *row, struct cn_str *out)
 {
     struct score *s = self;
     struct cn_ids ids = {0};
     struct scores scores = {0};
     cn_arena_reset(&s->arena);
-    enum cn_status status = read_row(s, row, &ids);
+    enum cn_status status = read_row(s, row->tree, &ids);
     if (status == CN_OK && ids.count == 0)
         status = cn_fail(CN_ERR_DATA, "the row has no tokens: there is nothing to score");
     if (status == CN_OK) status = compute(s, &ids, &scores);
@@ -191,22 +145,10 @@ static enum cn_status run(int argc, char **argv)
 {
     static struct score score;
     struct score *s = &score;
-    const char *folder[1];
-    struct arguments arguments = {.table = options, .positional = folder, .n_positional = 1};
-    enum cn_status status;
-    CN_TRY_GOTO(arguments_read(&arguments, argc, argv, &s->session.arena, &s->settings), out);
-    if (arguments.found != 1) {
-        status = cn_fail(CN_ERR_CONFIG, "usage: carnot score MODEL [flags] < rows");
-        goto out;
-    }
-    const struct session_folder open = {.path = folder[0],
-                                        .dtype = s->settings.dtype,
-                                        .template_name = s->settings.template_name,
-                                        .threads = (int)s->settings.threads};
-    CN_TRY_GOTO(session_open_folder(&s->session, &open), out);
+    const struct session_call call = {"score", options, &s->settings, &s->settings.folder};
     const struct filter filter = {score_row, s};
-    status = filter_run(&filter);
-out:
+    enum cn_status status = session_open_folder(&s->session, &call, argc, argv);
+    if (status == CN_OK) status = filter_run(&filter);
     session_close(&s->session);
     cn_arena_free(&s->arena);
     return status;

@@ -96,7 +96,7 @@ static enum cn_status open_tokenizer(struct session *s)
     return CN_OK;
 }
 
-static enum cn_status check_fit(const struct session *s)
+enum cn_status session_check_fit(const struct session *s)
 {
     size_t ids = cn_tokenizer_size(s->tokenizer), rows = cn_model_info(s->model)->vocab_size;
     if (ids > rows)
@@ -125,7 +125,7 @@ enum cn_status session_open_model(struct session *s, bool trainable)
     CN_TRY(session_dtype(s, &settings.dtype));
     CN_TRY(open_tokenizer(s));
     CN_TRY(cn_model_open(&settings, &s->model));
-    return check_fit(s);
+    return session_check_fit(s);
 }
 
 enum cn_status session_open_sampler(struct session *s)
@@ -231,21 +231,6 @@ enum cn_status session_open_sets(struct session *s)
         entry = entry ? cn_json_next(entry) : NULL;
     } while (entry);
     return CN_OK;
-}
-
-enum cn_status session_open_folder(struct session *s, const struct session_folder *folder)
-{
-    const struct cn_model_settings settings = {
-        .type = "torch",
-        .path = folder->path,
-        .device = "cpu",
-        .dtype = strcmp(folder->dtype, "bf16") == 0 ? CN_DTYPE_BF16 : CN_DTYPE_F32,
-        .threads = folder->threads};
-    if (strcmp(folder->dtype, "f32") != 0 && strcmp(folder->dtype, "bf16") != 0)
-        return cn_fail(CN_ERR_CONFIG, "--dtype \"%s\": choose f32 or bf16", folder->dtype);
-    CN_TRY(cn_tokenizer_open(folder->path, folder->template_name, &s->tokenizer));
-    CN_TRY(cn_model_open(&settings, &s->model));
-    return check_fit(s);
 }
 
 void session_close(struct session *s)

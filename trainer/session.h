@@ -29,6 +29,8 @@ struct session {
     struct tasks *train;
     struct eval_set *sets;
     size_t n_sets;
+    const struct session_folder *folder; /* of session_open_folder */
+    size_t context;                      /* of session_need_sampler's sampler */
 };
 
 /* Reads configuration files and overrides; `session` is zeroed first.  Cheap: nothing of the model
@@ -38,6 +40,9 @@ enum cn_status session_configure(struct session *session, int argc, char **argv)
 /* Opens tokenizer and model; trainable: with optimizer.  Fails: CN_ERR_MODEL, CN_ERR_DATA (a
  * tokenizer that does not fit the embedding), CN_ERR_CONFIG. */
 enum cn_status session_open_model(struct session *session, bool trainable);
+
+/* Fails with CN_ERR_DATA if the tokenizer has ids that the model's embedding lacks. */
+enum cn_status session_check_fit(const struct session *session);
 
 /* Opens the sampler: rollout.slots + 1 slots of data.max_prompt_tokens + rollout.max_tokens.
  * Fails: CN_ERR_CONFIG if that exceeds the model's context. */
@@ -53,12 +58,38 @@ void session_close(struct session *session);
 /* The dtype that model.dtype names.  Fails: CN_ERR_CONFIG. */
 enum cn_status session_dtype(const struct session *session, enum cn_dtype *out);
 
-/* Commands that take a model's folder instead of a configuration (sample, score): opens tokenizer
- * and model. */
+/* ---- session_folder.c: commands that take a model's folder instead of a configuration (sample,
+ * score) ---- */
+
+/* Flags that they share. */
 struct session_folder {
-    const char *path, *dtype, *template_name;
-    int threads;
+    const char *dtype, *template_name;
+    int64_t threads;
 };
-enum cn_status session_open_folder(struct session *session, const struct session_folder *folder);
+
+// clang-format off
+/* Rows of an option table for the member `folder` of a command's settings. */
+#define SESSION_FOLDER_OPTIONS(type)                                                               \
+    {.name = "threads", .offset = offsetof(type, folder.threads), .kind = CN_OPTION_INT, .minimum = 0, .maximum = 4096, .fallback = "0", .help = "0: cores of the affinity mask"}, \
+    {.name = "dtype", .offset = offsetof(type, folder.dtype), .kind = CN_OPTION_TEXT, .fallback = "\"f32\"", .help = "f32 or bf16"}, \
+    {.name = "template", .offset = offsetof(type, folder.template_name), .kind = CN_OPTION_TEXT, .fallback = "\"auto\"", .help = "chat template"}
+// clang-format on
+
+struct session_call {
+    const char *command;
+    const struct cn_option *options;     /* with SESSION_FOLDER_OPTIONS */
+    void *settings;                      /* read by `options` */
+    const struct session_folder *folder; /* in `settings`; borrowed until session_close */
+};
+
+/* Reads argv = COMMAND MODEL [flags] into call->settings and opens tokenizer and model.  Fails:
+ * CN_ERR_CONFIG, and as session_open_model. */
+enum cn_status session_open_folder(struct session *session, const struct session_call *call,
+                                   int argc, char **argv);
+
+/* A sampler of `slots` slots that holds sequences of `needed` tokens; grown by doubling, so that
+ * its cache fits the rows.  `needed` is at most the model's context. */
+enum cn_status session_need_sampler(struct session *session, enum cn_engine engine, size_t slots,
+                                    size_t needed);
 
 #endif

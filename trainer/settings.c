@@ -143,6 +143,12 @@ static enum cn_status check_together(const struct settings *s)
                        "%lld x %lld = %lld sequences",
                        (long long)s->train.mini_batches, (long long)s->train.prompts,
                        (long long)s->train.samples, (long long)sequences);
+    for (size_t i = 0; i < s->rollout.stop.count; i++)
+        if (!s->rollout.stop.value[i][0])
+            return cn_fail(CN_ERR_CONFIG,
+                           "rollout.stop.%zu is empty: every answer would end at "
+                           "its first token",
+                           i);
     if (s->optimizer.betas.count != 2)
         return cn_fail(CN_ERR_CONFIG, "optimizer.betas needs two numbers, found %zu",
                        s->optimizer.betas.count);

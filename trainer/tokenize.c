@@ -17,7 +17,7 @@ struct tokenize {
     struct cn_str text;
 };
 
-static enum cn_status write_ids(const struct cn_json *row, const struct tokenize *tokenize,
+static enum cn_status write_ids(const struct filter_row *row, const struct tokenize *tokenize,
                                 bool with_text, struct cn_str *out)
 {
     CN_TRY(filter_begin(out, row));
@@ -30,19 +30,22 @@ static enum cn_status write_ids(const struct cn_json *row, const struct tokenize
     return filter_end(out);
 }
 
-static enum cn_status encode_row(struct tokenize *tokenize, const struct cn_json *row,
+static enum cn_status encode_row(struct tokenize *tokenize, const struct filter_row *row,
                                  struct cn_str *out)
 {
-    const struct cn_json *list = cn_json_get(row, "messages");
+    const struct cn_json *list, *text;
+    bool prompt;
+    CN_TRY(filter_read_member(row->tree, "messages", CN_JSON_LIST, &list));
+    CN_TRY(filter_read_member(row->tree, "text", CN_JSON_TEXT, &text));
+    CN_TRY(cn_json_bool_or(row->tree, "add_generation_prompt", false, &prompt));
     if (!list) {
-        if (cn_json_kind(cn_json_get(row, "text")) != CN_JSON_TEXT)
+        if (!text)
             return cn_fail(CN_ERR_DATA, "a row needs \"text\" (text) or \"messages\" (a list)");
-        CN_TRY(cn_tokenizer_encode(tokenize->tokenizer, cn_json_text(cn_json_get(row, "text")),
-                                   !tokenize->literal, &tokenize->ids));
+        CN_TRY(cn_tokenizer_encode(tokenize->tokenizer, cn_json_text(text), !tokenize->literal,
+                                   &tokenize->ids));
         return write_ids(row, tokenize, false, out);
     }
     struct cn_messages messages;
-    bool prompt = cn_json_bool_or(row, "add_generation_prompt", false);
     CN_TRY(filter_read_messages(list, &tokenize->arena, &messages));
     CN_TRY(cn_tokenizer_render(tokenize->tokenizer, messages, prompt, &tokenize->text));
     CN_TRY(cn_tokenizer_chat(tokenize->tokenizer, messages, prompt, !tokenize->literal,
@@ -50,10 +53,10 @@ static enum cn_status encode_row(struct tokenize *tokenize, const struct cn_json
     return write_ids(row, tokenize, true, out);
 }
 
-static enum cn_status decode_row(struct tokenize *tokenize, const struct cn_json *row,
+static enum cn_status decode_row(struct tokenize *tokenize, const struct filter_row *row,
                                  struct cn_str *out)
 {
-    CN_TRY(filter_read_ids(cn_json_get(row, "ids"), "ids", &tokenize->ids));
+    CN_TRY(filter_read_ids(cn_json_get(row->tree, "ids"), "ids", &tokenize->ids));
     CN_TRY(cn_tokenizer_decode(tokenize->tokenizer, tokenize->ids.item, tokenize->ids.count, false,
                                &tokenize->text));
     struct cn_text bytes = cn_str_text(&tokenize->text);
@@ -70,7 +73,7 @@ static enum cn_status decode_row(struct tokenize *tokenize, const struct cn_json
     return filter_end(out);
 }
 
-static enum cn_status tokenize_row(void *self, const struct cn_json *row, struct cn_str *out)
+static enum cn_status tokenize_row(void *self, const struct filter_row *row, struct cn_str *out)
 {
     struct tokenize *tokenize = self;
     cn_arena_reset(&tokenize->arena);

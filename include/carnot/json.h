@@ -58,7 +58,8 @@ enum cn_status cn_json_int_or(const struct cn_json *object, const char *key, int
                               int64_t maximum, int64_t fallback, int64_t *out);
 enum cn_status cn_json_real_or(const struct cn_json *object, const char *key, double fallback,
                                double *out);
-bool cn_json_bool_or(const struct cn_json *object, const char *key, bool fallback);
+enum cn_status cn_json_bool_or(const struct cn_json *object, const char *key, bool fallback,
+                               bool *out);
 
 /* Line of the parsed text where the value begins, from 1; 0 if it was not parsed. */
 size_t cn_json_line(const struct cn_json *node);

@@ -43,8 +43,14 @@ static enum cn_status read_messages(const struct cn_json *list, struct cn_arena 
  * either has ended by itself. */
 static enum cn_status read_stop(const struct cn_json *row, enum cn_stop *out)
 {
-    struct cn_text word = cn_json_text(cn_json_get(row, "stop"));
-    if (!word.length) word = cn_json_text(cn_json_get(row, "finish_reason"));
+    static const char *const keys[] = {"stop", "finish_reason"};
+    struct cn_text word = {"", 0};
+    for (size_t i = 0; i < 2; i++) {
+        const struct cn_json *node = cn_json_get(row, keys[i]);
+        if (cn_json_kind(node) != CN_JSON_NULL && cn_json_kind(node) != CN_JSON_TEXT)
+            return cn_fail(CN_ERR_DATA, "\"%s\" must be a text", keys[i]);
+        if (!word.length) word = cn_json_text(node);
+    }
     *out = CN_STOP_EOS;
     if (!word.length) return CN_OK;
     for (unsigned stop = 0; stop < CN_STOP_COUNT; stop++)
@@ -101,6 +107,9 @@ enum cn_status cn_episode_read(const struct cn_json *object, struct cn_arena *ar
         return cn_fail(CN_ERR_DATA, "an answer to score is a JSON object");
     if (cn_json_kind(response) != CN_JSON_TEXT)
         return cn_fail(CN_ERR_DATA, "the row has no text \"response\"");
+    if (cn_json_kind(prompt) != CN_JSON_NULL && cn_json_kind(prompt) != CN_JSON_TEXT &&
+        cn_json_kind(prompt) != CN_JSON_LIST)
+        return cn_fail(CN_ERR_DATA, "\"prompt\" must be a text or a list of messages");
     CN_TRY(as_text(cn_json_get(object, "ground_truth"), arena, &episode.ground_truth));
     if (cn_json_kind(prompt) == CN_JSON_LIST)
         CN_TRY(read_messages(prompt, arena, &episode.prompt));

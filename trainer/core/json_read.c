@@ -64,8 +64,12 @@ enum cn_status cn_json_real_or(const struct cn_json *object, const char *key, do
     return CN_OK;
 }
 
-bool cn_json_bool_or(const struct cn_json *object, const char *key, bool fallback)
+enum cn_status cn_json_bool_or(const struct cn_json *object, const char *key, bool fallback,
+                               bool *out)
 {
     const struct cn_json *node = cn_json_get(object, key);
-    return cn_json_kind(node) == CN_JSON_BOOL ? cn_json_bool(node) : fallback;
+    if (cn_json_kind(node) != CN_JSON_NULL && cn_json_kind(node) != CN_JSON_BOOL)
+        return wrong(key, "true or false", node);
+    *out = cn_json_kind(node) == CN_JSON_BOOL ? cn_json_bool(node) : fallback;
+    return CN_OK;
 }

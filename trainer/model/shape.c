@@ -105,6 +105,14 @@ static enum cn_status read_family(const struct cn_json *config, const char *file
                    absent(architecture) ? "" : cn_json_text(architecture).data);
 }
 
+/* A member that is true or false; absent or null is false. */
+static enum cn_status read_flag(const struct cn_json *config, const char *file, const char *key,
+                                bool *out)
+{
+    enum cn_status status = cn_json_bool_or(config, key, false, out);
+    return status == CN_OK ? CN_OK : cn_fail_context(CN_ERR_MODEL, "%s", file);
+}
+
 /* Refuses what would change the computation and is not implemented. */
 static enum cn_status refuse_unsupported(const struct cn_json *config, const char *file,
                                          const struct model_shape *shape)
@@ -115,15 +123,16 @@ static enum cn_status refuse_unsupported(const struct cn_json *config, const cha
         return cn_fail(
             CN_ERR_MODEL, "%s: \"hidden_act\" is \"%s\"; only \"silu\" is supported", file,
             cn_json_kind(activation) == CN_JSON_TEXT ? cn_json_text(activation).data : "?");
-    if (cn_json_bool_or(config, "mlp_bias", false))
-        return cn_fail(CN_ERR_MODEL, "%s: \"mlp_bias\": true is not supported", file);
+    bool mlp_bias, sliding;
+    CN_TRY(read_flag(config, file, "mlp_bias", &mlp_bias));
+    CN_TRY(read_flag(config, file, "use_sliding_window", &sliding));
+    if (mlp_bias) return cn_fail(CN_ERR_MODEL, "%s: \"mlp_bias\": true is not supported", file);
     if (!absent(cn_json_get(config, "quantization_config")))
         return cn_fail(CN_ERR_MODEL,
                        "%s: \"quantization_config\" is given; quantized weights are not supported, "
                        "use the unquantized model (or a GGUF file through carnot convert)",
                        file);
-    if (shape->family != MODEL_LLAMA && cn_json_bool_or(config, "use_sliding_window", false) &&
-        !absent(cn_json_get(config, "sliding_window"))) {
+    if (shape->family != MODEL_LLAMA && sliding && !absent(cn_json_get(config, "sliding_window"))) {
         const struct cn_json *first = cn_json_get(config, "max_window_layers");
         if (absent(first) || cn_json_number(first) < (double)shape->layers)
             return cn_fail(CN_ERR_MODEL, "%s: \"use_sliding_window\": true is not supported", file);
@@ -258,8 +267,9 @@ enum cn_status shape_parse(const struct cn_json *config, const char *file, struc
     CN_TRY(read_positive(config, file, "initializer_range", 0.02, &shape.initializer_range));
     CN_TRY(read_rope(config, file, &shape));
     CN_TRY(read_ids(config, file, &shape));
-    bool attention_bias = cn_json_bool_or(config, "attention_bias", false);
-    shape.tied = cn_json_bool_or(config, "tie_word_embeddings", false);
+    bool attention_bias;
+    CN_TRY(read_flag(config, file, "attention_bias", &attention_bias));
+    CN_TRY(read_flag(config, file, "tie_word_embeddings", &shape.tied));
     shape.qk_norm = shape.family == MODEL_QWEN3;
     shape.qkv_bias = shape.family == MODEL_QWEN2 || attention_bias;
     shape.o_bias = shape.family != MODEL_QWEN2 && attention_bias;

@@ -184,12 +184,12 @@ static enum cn_status read_added(struct cn_tokenizer *tokenizer, const struct cn
         .id = (int32_t)id,
         .content = {NULL, text.length},
         .needle = {NULL, start}, /* places in the pool, which may still move */
-        .special = cn_json_bool_or(node, "special", false),
-        .normalized = cn_json_bool_or(node, "normalized", true),
-        .single_word = cn_json_bool_or(node, "single_word", false),
-        .lstrip = cn_json_bool_or(node, "lstrip", false),
-        .rstrip = cn_json_bool_or(node, "rstrip", false),
     };
+    CN_TRY(cn_json_bool_or(node, "special", false, &token->special));
+    CN_TRY(cn_json_bool_or(node, "normalized", true, &token->normalized));
+    CN_TRY(cn_json_bool_or(node, "single_word", false, &token->single_word));
+    CN_TRY(cn_json_bool_or(node, "lstrip", false, &token->lstrip));
+    CN_TRY(cn_json_bool_or(node, "rstrip", false, &token->rstrip));
     tokenizer->vocab.token[id].added = true;
     tokenizer->vocab.token[id].special = token->special;
     return CN_OK;

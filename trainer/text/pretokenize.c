@@ -130,8 +130,9 @@ static enum cn_status add_step(struct pretokenize *pretokenize, const struct cn_
         /* Rust's own idea of a number, which is of Unicode 17 already. */
         static const char each[] = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]",
                           run[] = "[\\p{N}\\x{11DE0}-\\x{11DE9}\\x{16FF4}-\\x{16FF6}]+";
-        struct cn_text digits =
-            cn_text(cn_json_bool_or(step, "individual_digits", false) ? each : run);
+        bool single;
+        CN_TRY(cn_json_bool_or(step, "individual_digits", false, &single));
+        struct cn_text digits = cn_text(single ? each : run);
         return stage_add(pretokenize, &digits, false);
     }
     if (strcmp(type, "ByteLevel") != 0)
@@ -139,9 +140,10 @@ static enum cn_status add_step(struct pretokenize *pretokenize, const struct cn_
                        "type \"%s\" is not supported (only Sequence, Split, Digits, ByteLevel)",
                        type);
     pretokenize->bytes = true;
-    bool prefix_space = cn_json_bool_or(step, "add_prefix_space", true);
+    bool prefix_space, use_regex;
     struct cn_text pattern = cn_text(gpt2_pattern);
-    bool use_regex = cn_json_bool_or(step, "use_regex", true);
+    CN_TRY(cn_json_bool_or(step, "add_prefix_space", true, &prefix_space));
+    CN_TRY(cn_json_bool_or(step, "use_regex", true, &use_regex));
     if (!use_regex && !prefix_space) return CN_OK;
     return stage_add(pretokenize, use_regex ? &pattern : NULL, prefix_space);
 }
