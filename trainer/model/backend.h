@@ -16,6 +16,7 @@
 extern "C" {
 #endif
 
+struct cn_sampler_backend;
 struct model_shape;
 struct value_head;
 
@@ -64,12 +65,16 @@ struct cn_model_backend {
     int (*threads)(const void *self);
     /* The shape of a transformer; NULL (or absent) for others.  Lives as long as the model. */
     const struct model_shape *(*shape)(const void *self);
+    /* What samples from this back end unless another engine is asked for.  Optional. */
+    const struct cn_sampler_backend *sampler;
 };
 
 extern const struct cn_model_backend cn_model_backend_table;
 
-/* Symbol of the shared object: const struct cn_model_backend *cn_model_backend_torch. */
+/* Symbols of the shared object, each a const struct cn_model_backend: for device "cpu", and for
+ * "cuda" and "cpu-operators" (torch_device.h). */
 #define CN_MODEL_BACKEND_TORCH_SYMBOL "cn_model_backend_torch"
+#define CN_MODEL_BACKEND_DEVICE_SYMBOL "cn_model_backend_torch_device"
 
 /* ---- samplers: struct cn_sampler forwards to one of these
  * ----------------------------------------------------- */
@@ -101,6 +106,8 @@ extern const struct cn_sampler_backend cn_sampler_plain;  /* over model_logits, 
 
 const struct model_shape *model_shape(const struct cn_model *model); /* NULL: not a transformer */
 int model_threads(const struct cn_model *model);                     /* resolved, > 0 */
+void *model_self(struct cn_model *model); /* for the back end's own sampler */
+const struct cn_sampler_backend *model_sampler(const struct cn_model *model); /* NULL: none */
 /* As the back end's functions of the same name.  Fails: CN_ERR_MODEL if the back end has none. */
 enum cn_status model_compute_weights(struct cn_model *model, const struct cn_buffer **out,
                                      size_t *n);

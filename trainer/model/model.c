@@ -1,5 +1,7 @@
 /* The model seam: picks the back end by settings.type and forwards every call to it. */
 #include "backend.h"
+#include "decode/choose.h"
+#include "plan.h"
 #include "safetensors.h"
 #include "shape.h"
 #include "value_head.h"
@@ -28,7 +30,8 @@ __attribute__((used)) static const any_function needed_by_torch[] = {
     (any_function)cn_fail,          (any_function)cn_rng_open,      (any_function)cn_dtype_name,
     (any_function)shape_read,       (any_function)shape_save,       (any_function)shape_tensors,
     (any_function)safetensors_open, (any_function)safetensors_save, (any_function)cn_arena_alloc,
-    (any_function)value_head_open,  (any_function)adamw_step,
+    (any_function)value_head_open,  (any_function)adamw_step,       (any_function)plan_part_name,
+    (any_function)model_self,       (any_function)choose_check,
 };
 
 /* Folder of the running program; false if it cannot be found out. */
@@ -84,14 +87,18 @@ static enum cn_status open_shared(void **out)
 }
 
 /* The shared object stays open until the process ends: libtorch cannot be unloaded. */
-static enum cn_status find_torch(const struct cn_model_backend **out)
+static enum cn_status find_torch(const char *device, const struct cn_model_backend **out)
 {
     void *shared;
+    const bool host = strcmp(device, "cpu") == 0;
+    const char *name = host ? CN_MODEL_BACKEND_TORCH_SYMBOL : CN_MODEL_BACKEND_DEVICE_SYMBOL;
+    if (!host && strcmp(device, "cuda") != 0 && strcmp(device, "cpu-operators") != 0)
+        return cn_fail(CN_ERR_CONFIG, "run.device is \"%s\", allowed are \"cpu\" and \"cuda\"",
+                       device);
     CN_TRY(open_shared(&shared));
-    const void *symbol = dlsym(shared, CN_MODEL_BACKEND_TORCH_SYMBOL);
+    const void *symbol = dlsym(shared, name);
     if (!symbol)
-        return cn_fail(CN_ERR_MODEL, "libcarnot_torch.so has no %s: it is of another build",
-                       CN_MODEL_BACKEND_TORCH_SYMBOL);
+        return cn_fail(CN_ERR_MODEL, "libcarnot_torch.so has no %s: it is of another build", name);
     *out = symbol;
     return CN_OK;
 }
@@ -109,10 +116,16 @@ enum cn_status model_torch_facts(double seconds, struct torch_facts *out)
     return measure(seconds, out);
 }
 
-static enum cn_status find_backend(const char *type, const struct cn_model_backend **out)
+static enum cn_status find_backend(const struct cn_model_settings *settings,
+                                   const struct cn_model_backend **out)
 {
-    if (type && strcmp(type, "torch") == 0) return find_torch(out);
+    const char *type = settings->type, *device = settings->device ? settings->device : "cpu";
+    if (type && strcmp(type, "torch") == 0) return find_torch(device, out);
     if (type && strcmp(type, "table") == 0) {
+        if (strcmp(device, "cpu") != 0)
+            return cn_fail(CN_ERR_CONFIG,
+                           "run.device is \"%s\": a model of type table computes on \"cpu\" only",
+                           device);
         *out = &cn_model_backend_table;
         return CN_OK;
     }
@@ -141,7 +154,7 @@ enum cn_status cn_model_open(const struct cn_model_settings *settings, struct cn
         return cn_fail(
             CN_ERR_CONFIG,
             "model.path is not set: give a Hugging Face folder, or model.init for a random start");
-    CN_TRY(find_backend(settings->type, &backend));
+    CN_TRY(find_backend(settings, &backend));
     struct cn_model *model = calloc(1, sizeof *model);
     if (!model) return cn_fail(CN_ERR_MEMORY, "out of memory opening a model");
     model->backend = backend;
@@ -252,6 +265,16 @@ const struct model_shape *model_shape(const struct cn_model *model)
 int model_threads(const struct cn_model *model)
 {
     return model->backend->threads ? model->backend->threads(model->self) : 1;
+}
+
+void *model_self(struct cn_model *model)
+{
+    return model->self;
+}
+
+const struct cn_sampler_backend *model_sampler(const struct cn_model *model)
+{
+    return model->backend->sampler;
 }
 
 enum cn_status model_compute_weights(struct cn_model *model, const struct cn_buffer **out,

@@ -238,8 +238,12 @@ enum cn_status plan_print(const struct plan *plan, uint64_t available, struct cn
     return cn_str_format(out, "  %-52s %10.1f\n", "available", megabytes(available));
 }
 
-/* What makes a part smaller. */
-static const char *advice(enum plan_part part)
+const char *plan_part_name(enum plan_part part)
+{
+    return names[part];
+}
+
+const char *plan_part_advice(enum plan_part part)
 {
     switch (part) {
     case PLAN_ACTIVATIONS:
@@ -268,5 +272,5 @@ enum cn_status plan_check(const struct plan *plan, uint64_t available)
                    "the run needs about %.0f MB, %.0f MB are available; the largest part is \"%s\" "
                    "with %.0f MB: try %s (--dry-run shows all parts)",
                    megabytes(plan->total), megabytes(available), names[worst],
-                   megabytes(plan->bytes[worst]), advice((enum plan_part)worst));
+                   megabytes(plan->bytes[worst]), plan_part_advice((enum plan_part)worst));
 }

@@ -59,6 +59,10 @@ struct plan {
     uint64_t parameters;
 };
 
+/* What a part is called, and which keys make it smaller. */
+const char *plan_part_name(enum plan_part part);
+const char *plan_part_advice(enum plan_part part);
+
 /* Fills the plan of a transformer.  Fails: CN_ERR_CONFIG if the sum does not fit 64 bits.  Not
  * collective. */
 enum cn_status plan_make(const struct model_shape *shape, const struct plan_settings *settings,

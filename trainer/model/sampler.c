@@ -11,10 +11,11 @@ struct cn_sampler {
     void *self;
 };
 
-/* AUTO is the C decode engine for whatever is a transformer. */
+/* AUTO is the back end's own sampler, else the C decode engine for whatever is a transformer. */
 static const struct cn_sampler_backend *pick(const struct cn_model *model, enum cn_engine engine)
 {
     if (engine == CN_ENGINE_DECODE) return &cn_sampler_decode;
+    if (engine == CN_ENGINE_AUTO && model_sampler(model)) return model_sampler(model);
     if (engine == CN_ENGINE_AUTO && model_shape(model)) return &cn_sampler_decode;
     return &cn_sampler_plain;
 }

@@ -380,4 +380,5 @@ const struct cn_model_backend cn_model_backend_torch = {
     .compute_weights = torch_compute_weights,
     .threads = torch_threads,
     .shape = torch_shape,
+    .sampler = nullptr,
 };

@@ -1,0 +1,35 @@
+# The CUDA path: linked where libtorch has CUDA, compiled without linking everywhere else.
+#
+# Sets CN_CUDA_LIBRARIES and CN_CUDA_INCLUDE, and takes out of torch_sources what this build cannot link.
+#   torch_cuda.cpp   needs CUDA's headers          target cuda_syntax, if libtorch has no CUDA
+#   kernels/*.cu     needs nvcc                    target cuda_kernels
+set(cuda_only ${CMAKE_SOURCE_DIR}/trainer/model/torch_cuda.cpp)
+set(cuda_none ${CMAKE_SOURCE_DIR}/trainer/model/torch_cuda_none.cpp)
+find_path(CN_CUDA_INCLUDE cuda_runtime_api.h HINTS ${CMAKE_SOURCE_DIR}/.deps/python/nvidia/cu13/include
+    ${CMAKE_SOURCE_DIR}/.deps/python/nvidia/cuda_runtime/include ENV CUDA_HOME PATH_SUFFIXES include
+    PATHS /usr/local/cuda/include /opt/cuda/include)
+
+set(CN_CUDA_LIBRARIES "")
+if(EXISTS ${CN_TORCH_DIR}/lib/libtorch_cuda.so AND CN_CUDA_INCLUDE)
+    find_library(CN_CUDA_RUNTIME NAMES cudart libcudart.so.13 libcudart.so.12 HINTS ${CN_CUDA_INCLUDE}/../lib64
+        ${CN_CUDA_INCLUDE}/../lib REQUIRED)
+    set(CN_CUDA_LIBRARIES ${CN_TORCH_DIR}/lib/libtorch_cuda.so ${CN_TORCH_DIR}/lib/libc10_cuda.so ${CN_CUDA_RUNTIME})
+    list(REMOVE_ITEM torch_sources ${cuda_none})
+    set_source_files_properties(${cuda_only} PROPERTIES INCLUDE_DIRECTORIES ${CN_CUDA_INCLUDE})
+    message(STATUS "run.device=cuda: built")
+else()
+    list(REMOVE_ITEM torch_sources ${cuda_only})
+    if(CN_CUDA_INCLUDE)
+        # The define stands for a header that only a libtorch with CUDA generates.
+        add_library(cuda_syntax OBJECT ${cuda_only})
+        target_compile_definitions(cuda_syntax PRIVATE C10_CUDA_NO_CMAKE_CONFIGURE_FILE)
+        target_include_directories(cuda_syntax SYSTEM PRIVATE ${CN_TORCH_DIR}/include
+            ${CN_TORCH_DIR}/include/torch/csrc/api/include ${CN_CUDA_INCLUDE})
+        target_link_libraries(cuda_syntax PRIVATE carnot_flags)
+        set_target_properties(cuda_syntax PROPERTIES CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON)
+        message(STATUS "run.device=cuda: not built (this libtorch has no CUDA); its files are compiled only")
+    else()
+        message(WARNING "run.device=cuda: neither built nor compiled: no cuda_runtime_api.h found (CUDA toolkit, or -DCN_CUDA_INCLUDE=DIR)")
+        set(CN_CUDA_INCLUDE "")
+    endif()
+endif()

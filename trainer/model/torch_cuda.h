@@ -1,0 +1,21 @@
+/* What needs CUDA's own headers.  torch_cuda.cpp where libtorch has CUDA, torch_cuda_none.cpp
+ * elsewhere; the first is compiled without linking by the target cuda_syntax then. */
+#ifndef CARNOT_MODEL_TORCH_CUDA_H
+#define CARNOT_MODEL_TORCH_CUDA_H
+
+#include <functional>
+#include <string>
+
+/* Devices that are visible, and what they and the library are called: "13.0, 1 device: NAME,
+ * 141 GB", or why there are none. */
+int cuda_devices(std::string &description);
+
+/* Compute capability of the current device, ten times the version: 90 for Hopper. */
+int cuda_capability();
+
+/* Records what `step` launches into a CUDA graph and returns what launches it again.  `step` runs
+ * three times before; it must touch the same memory each time and not wait for the device.
+ * Where there is no CUDA: returns `step`. */
+std::function<void()> cuda_record(const std::function<void()> &step);
+
+#endif

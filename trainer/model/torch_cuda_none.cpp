@@ -1,0 +1,18 @@
+/* A libtorch without CUDA; see torch_cuda.h. */
+#include "torch_cuda.h"
+
+int cuda_devices(std::string &description)
+{
+    description = "this libtorch has no CUDA";
+    return 0;
+}
+
+int cuda_capability()
+{
+    return 0;
+}
+
+std::function<void()> cuda_record(const std::function<void()> &step)
+{
+    return step;
+}
