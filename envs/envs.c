@@ -4,7 +4,7 @@
 #include <string.h>
 
 // clang-format off
-#define ENVS(X) X(questions) X(arithmetic) X(sort)
+#define ENVS(X) X(questions) X(arithmetic) X(sort) X(compose)
 // clang-format on
 
 #define X(name) extern const struct cn_env cn_env_##name;

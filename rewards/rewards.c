@@ -4,7 +4,7 @@
 #include <string.h>
 
 // clang-format off
-#define REWARDS(X) X(exact_answer) X(format) X(length) X(math)
+#define REWARDS(X) X(exact_answer) X(format) X(length) X(math) X(terms)
 // clang-format on
 
 #define X(name) extern const struct cn_reward cn_reward_##name;

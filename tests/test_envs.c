@@ -361,6 +361,101 @@ TEST(questions_poses_the_rows_of_a_file)
     unlink(path);
 }
 
+/* ---- compose
+ * ------------------------------------------------------------------------------------------------
+ */
+
+TEST(composing_has_many_right_answers_and_its_demonstrations_are_some_of_them)
+{
+    static const char *const setups_of_compose[] = {
+        "{}", "{\"terms\": 2}", "{\"terms\": 8, \"smallest\": 10, \"largest\": 14}",
+        "{\"format\": \"chat\", \"largest\": 500}"};
+    static const int terms[] = {3, 2, 8, 3};
+    const struct cn_reward *reward = cn_reward_find("terms");
+    for (int i = 0; i < 4; i++) {
+        struct world world;
+        char json[32];
+        struct cn_json *given;
+        void *settings;
+        CHECK_OK(world_open(&world, "compose", setups_of_compose[i], CN_SPLIT_TRAIN, 3));
+        snprintf(json, sizeof json, "{\"terms\": %d}", terms[i]);
+        CHECK_OK(cn_json_parse(cn_text(json), "test", &given));
+        CHECK_OK(cn_arena_alloc(&world.arena, reward->settings_size, 1, &settings));
+        CHECK_OK(cn_option_read(reward->options, given, "r", NULL, &world.arena, settings));
+        cn_json_close(given);
+        struct cn_task first = {0};
+        size_t same_number = 0, same_answer = 0;
+        for (uint64_t task = 0; task < 500; task++) {
+            struct cn_task t;
+            CHECK_OK(world_task(&world, 3, task, &t));
+            if (task == 0) first = t;
+            struct cn_episode episode = {
+                .response = t.demonstration, .ground_truth = t.ground_truth, .stop = CN_STOP_EOS};
+            struct cn_outcome out;
+            CHECK_OK(reward->score(settings, &episode, 1, &world.arena, &out));
+            CHECK_INT(out.verdict, CN_VERDICT_CORRECT);
+            same_number += cn_text_equal(t.ground_truth, first.ground_truth);
+            same_answer += cn_text_equal(t.ground_truth, first.ground_truth) &&
+                           cn_text_equal(t.demonstration, first.demonstration);
+        }
+        CHECK(same_number > 1);           /* a number comes again ... */
+        CHECK(same_answer < same_number); /* ... with another demonstration */
+        world_close(&world);
+    }
+}
+
+TEST(every_composition_is_demonstrated_equally_often)
+{
+    /* 8 = a+b+c has 21 compositions; chi-square with 20 degrees of freedom, 99.99 %: 52.4. */
+    struct world world;
+    CHECK_OK(world_open(&world, "compose", "{\"smallest\": 8, \"largest\": 8, \"held_out\": 0}",
+                        CN_SPLIT_TRAIN, 0));
+    enum { DRAWS = 4200 };
+    double count[9][9] = {{0}}, chi = 0;
+    for (uint64_t task = 0; task < DRAWS; task++) {
+        struct cn_task t;
+        int a, b, c;
+        CHECK_OK(world_task(&world, 0, task, &t));
+        CHECK_INT(sscanf(t.demonstration.data, "%d+%d+%d", &a, &b, &c), 3);
+        CHECK(a > 0 && b > 0 && c > 0 && a + b + c == 8);
+        count[a][b]++;
+    }
+    for (int a = 1; a <= 6; a++)
+        for (int b = 1; a + b <= 7; b++)
+            chi += (count[a][b] - 200) * (count[a][b] - 200) / 200;
+    CHECK(chi < 52.4);
+    world_close(&world);
+}
+
+TEST(numbers_that_are_composed_in_training_are_never_evaluated)
+{
+    struct world train, held;
+    bool trained[200] = {false};
+    size_t met = 0;
+    CHECK_OK(world_open(&train, "compose", "{}", CN_SPLIT_TRAIN, 1));
+    CHECK_OK(world_open(&held, "compose", "{}", CN_SPLIT_HELD_OUT, 2));
+    for (uint64_t task = 0; task < 300; task++) {
+        struct cn_task t;
+        CHECK_OK(world_task(&train, 1, task, &t));
+        trained[atoi(t.ground_truth.data)] = true;
+    }
+    for (uint64_t task = 0; task < 300; task++) {
+        struct cn_task t;
+        CHECK_OK(world_task(&held, 2, task, &t));
+        CHECK(!trained[atoi(t.ground_truth.data)]);
+        met += !trained[atoi(t.ground_truth.data)];
+    }
+    CHECK_INT(met, 300);
+    world_close(&train), world_close(&held);
+    CHECK_FAILS(
+        world_open(&train, "compose", "{\"smallest\": 50, \"largest\": 20}", CN_SPLIT_TRAIN, 1),
+        CN_ERR_CONFIG, "env.smallest=50 is above env.largest=20");
+    world_close(&train);
+    CHECK_FAILS(world_open(&train, "compose", "{\"held_out\": 0}", CN_SPLIT_HELD_OUT, 1),
+                CN_ERR_CONFIG, "leaves no number");
+    world_close(&train);
+}
+
 int main(int argc, char **argv)
 {
     return check_main(argc, argv);

@@ -373,6 +373,50 @@ TEST(every_reward_can_be_found_and_reads_its_defaults)
     CHECK(cn_reward_find("nothing") == NULL);
 }
 
+TEST(terms_takes_every_sum_of_so_many_positive_numbers_with_the_right_value)
+{
+    static const struct {
+        const char *json, *gold, *reply;
+        enum cn_verdict verdict;
+    } cases[] = {
+        {"{}", "37", "12+20+5", OK_},
+        {"{}", "37", " 1 + 35 + 1\n", OK_},
+        {"{}", "37", "12+20+6", NO},
+        {"{}", "37", "17+20", NO},
+        {"{}", "37", "10+10+10+7", NO},
+        {"{\"terms\": 4}", "37", "10+10+10+7", OK_},
+        {"{}", "37", "0+20+17", NONE},
+        {"{}", "37", "012+20+5", NONE},
+        {"{}", "37", "12+20+5+", NONE},
+        {"{}", "37", "12++20+5", NONE},
+        {"{}", "37", "-3+20+20", NONE},
+        {"{}", "37", "12+20+5=37", NONE},
+        {"{}", "37", "", NONE},
+        {"{}", "37", "99999999999999999999+1+1", NONE},
+        {"{\"where\": \"last\"}", "37", "I take 1+2+3, no: 12 + 20 + 5.", OK_},
+        {"{\"where\": \"last\"}", "37", "12+20+5 and then 1+2", NO},
+        {"{\"where\": \"last\"}", "37", "12+20+5 is 37", OK_},
+        {"{\"where\": \"last\"}", "37", "37", NONE},
+        {"{\"where\": \"last\"}", "37", "012+20+5", NO},
+        {"{}", "x", "12+20+5", BAD},
+        {"{}", "", "12+20+5", BAD},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bench bench;
+        struct cn_outcome out;
+        CHECK_OK(bench_open(&bench, "terms", cases[i].json));
+        const struct cn_episode episode = {.response = cn_text(cases[i].reply),
+                                           .ground_truth = cn_text(cases[i].gold),
+                                           .stop = CN_STOP_EOS};
+        CHECK_OK(bench_score(&bench, &episode, &out));
+        if (out.verdict != cases[i].verdict)
+            CHECK_FAILED("case %zu \"%s\": %s", i, cases[i].reply, cn_verdict_name(out.verdict));
+        CHECK_INT(out.has_score, cases[i].verdict != BAD);
+        CHECK_NEAR(out.score, cases[i].verdict == OK_, 0);
+        cn_arena_free(&bench.arena);
+    }
+}
+
 int main(int argc, char **argv)
 {
     return check_main(argc, argv);
