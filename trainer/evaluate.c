@@ -19,31 +19,37 @@ struct work {
     const struct eval_set *set;
     struct cn_arena *arena;
     struct wishes wishes;
-    struct answer *answers;
+    struct answer *answers; /* (n_tasks x samples), task by task; so is `scored` */
     struct scored *scored;
-    struct posed *posed;
+    struct posed *posed; /* (n_tasks) */
+    size_t n_tasks;      /* of the set that are not over-long */
     size_t samples;
-    size_t *place; /* (n_tasks) first answer of a task, SIZE_MAX: over-long, not sampled */
 };
 
 static enum cn_status pose_all(struct work *w)
 {
     const double temperature = w->e->settings->eval.temperature;
     CN_TRY(CN_NEW(w->arena, w->set->n_tasks, &w->posed));
-    CN_TRY(CN_NEW(w->arena, w->set->n_tasks, &w->place));
     for (size_t i = 0; i < w->set->n_tasks; i++) {
-        CN_TRY(tasks_pose(w->set->tasks, i, w->arena, &w->posed[i]));
-        w->place[i] = w->posed[i].over_long ? SIZE_MAX : w->wishes.count;
-        for (uint32_t k = 0; k < w->samples && !w->posed[i].over_long; k++) {
-            const struct wish wish = {.posed = &w->posed[i],
+        struct posed *posed = &w->posed[w->n_tasks];
+        CN_TRY(tasks_pose(w->set->tasks, i, w->arena, posed));
+        if (posed->over_long) continue;
+        for (uint32_t k = 0; k < w->samples; k++) {
+            const struct wish wish = {.posed = posed,
                                       .sample = k,
                                       .temperature = temperature > 0 ? temperature : 1,
                                       .greedy = temperature <= 0,
-                                      .group = (uint32_t)i};
+                                      .group = (uint32_t)w->n_tasks};
             CN_TRY(wishes_add(&w->wishes, wish));
         }
+        w->n_tasks++;
     }
-    return CN_OK;
+    if (w->n_tasks) return CN_OK;
+    return cn_fail(CN_ERR_DATA,
+                   "data.eval set \"%s\": none of its %llu prompts is within "
+                   "data.max_prompt_tokens=%lld",
+                   w->set->name, (unsigned long long)w->set->n_tasks,
+                   (long long)w->e->settings->data.max_prompt_tokens);
 }
 
 static enum cn_status sample_all(struct work *w)
@@ -74,29 +80,39 @@ static enum cn_status sample_all(struct work *w)
 static size_t right_of(const struct work *w, size_t task)
 {
     size_t right = 0;
-    if (w->place[task] == SIZE_MAX) return 0;
     for (size_t k = 0; k < w->samples; k++)
-        right += w->scored[w->place[task] + k].score >= 1;
+        right += w->scored[task * w->samples + k].score >= 1;
     return right;
 }
 
 /* Buffers of the votes on one task. */
 struct votes {
-    struct cn_text *text;
+    struct cn_text *text; /* (samples) each */
     int32_t *answer;
     bool *right;
 };
 
-static double majority_of(const struct work *w, size_t task, const struct votes *votes)
+static void collect_votes(const struct work *w, size_t task, const struct votes *votes)
 {
-    if (w->place[task] == SIZE_MAX) return 0;
     for (size_t k = 0; k < w->samples; k++) {
-        const struct scored *scored = &w->scored[w->place[task] + k];
+        const struct scored *scored = &w->scored[task * w->samples + k];
         votes->text[k] = scored->extracted;
         votes->right[k] = scored->score >= 1;
     }
     statistics_same(votes->text, w->samples, votes->answer);
-    return statistics_majority(votes->answer, votes->right, w->samples);
+}
+
+/* Different right answers among the votes. */
+static size_t distinct_right(const struct work *w, const struct votes *votes)
+{
+    size_t distinct = 0;
+    for (size_t k = 0; k < w->samples; k++) {
+        bool fresh = votes->right[k] && votes->answer[k] >= 0;
+        for (size_t j = 0; fresh && j < k; j++)
+            fresh = !votes->right[j] || votes->answer[j] != votes->answer[k];
+        distinct += fresh;
+    }
+    return distinct;
 }
 
 static enum cn_status set_metric(const struct work *w, struct cn_metrics *m, const char *what,
@@ -114,7 +130,7 @@ static enum cn_status pass_at_k(const struct work *w, struct cn_metrics *m)
     for (size_t i = 0; i < ks->count; i++) {
         struct cn_sum sum = {0};
         const size_t k = (size_t)ks->value[i];
-        for (size_t task = 0; task < w->set->n_tasks; task++)
+        for (size_t task = 0; task < w->n_tasks; task++)
             cn_sum_add(&sum, statistics_pass_at_k(w->samples, right_of(w, task), k));
         snprintf(what, sizeof what, "pass@%zu", k);
         CN_TRY(set_metric(w, m, what, cn_sum_mean(&sum)));
@@ -125,33 +141,39 @@ static enum cn_status pass_at_k(const struct work *w, struct cn_metrics *m)
 /* pass@1 with the interval over tasks, mean score, majority vote. */
 static enum cn_status summarise(struct work *w, struct cn_metrics *m, struct eval_result *out)
 {
-    struct cn_sum mean = {0}, maj = {0}, length = {0};
+    struct cn_sum mean = {0}, maj = {0}, length = {0}, distinct = {0};
     struct votes votes;
     double *share;
     char what[64];
     CN_TRY(CN_NEW(w->arena, w->samples, &votes.text));
     CN_TRY(CN_NEW(w->arena, w->samples, &votes.answer));
     CN_TRY(CN_NEW(w->arena, w->samples, &votes.right));
-    CN_TRY(CN_NEW(w->arena, w->set->n_tasks, &share));
-    for (size_t task = 0; task < w->set->n_tasks; task++) {
+    CN_TRY(CN_NEW(w->arena, w->n_tasks, &share));
+    for (size_t task = 0; task < w->n_tasks; task++) {
         share[task] = (double)right_of(w, task) / (double)w->samples;
-        cn_sum_add(&maj, majority_of(w, task, &votes));
+        collect_votes(w, task, &votes);
+        cn_sum_add(&maj, statistics_majority(votes.answer, votes.right, w->samples));
+        cn_sum_add(&distinct, (double)distinct_right(w, &votes));
     }
     for (size_t i = 0; i < w->wishes.count; i++) {
         cn_sum_add(&mean, w->scored[i].score);
         cn_sum_add(&length, (double)w->answers[i].n);
         out->sampled_tokens += (double)w->answers[i].n;
     }
-    const struct statistics_interval interval = statistics_mean(share, w->set->n_tasks, 0.95);
+    const struct statistics_interval interval = statistics_mean(share, w->n_tasks, 0.95);
     out->pass_1 = interval.value;
     out->low = interval.low;
     out->high = interval.high;
     out->maj = cn_sum_mean(&maj);
     out->length = cn_sum_mean(&length);
     snprintf(what, sizeof what, "mean@%zu", w->samples);
-    CN_TRY(set_metric(w, m, what, cn_sum_value(&mean) / (double)(w->set->n_tasks * w->samples)));
+    CN_TRY(set_metric(w, m, what, cn_sum_value(&mean) / (double)(w->n_tasks * w->samples)));
     snprintf(what, sizeof what, "maj@%zu", w->samples);
     CN_TRY(set_metric(w, m, what, out->maj));
+    snprintf(what, sizeof what, "distinct@%zu", w->samples);
+    CN_TRY(set_metric(w, m, what, cn_sum_mean(&distinct)));
+    if (w->n_tasks < w->set->n_tasks)
+        CN_TRY(set_metric(w, m, "over_long", (double)(w->set->n_tasks - w->n_tasks)));
     CN_TRY(set_metric(w, m, "pass@1", out->pass_1));
     CN_TRY(set_metric(w, m, "ci_low", out->low));
     CN_TRY(set_metric(w, m, "ci_high", out->high));
@@ -161,18 +183,16 @@ static enum cn_status summarise(struct work *w, struct cn_metrics *m, struct eva
 
 static enum cn_status keep(struct work *w, struct eval_result *out)
 {
-    CN_TRY(CN_NEW(w->arena, w->set->n_tasks * w->samples, &out->right));
-    for (size_t task = 0; task < w->set->n_tasks; task++)
-        for (size_t k = 0; k < w->samples && w->place[task] != SIZE_MAX; k++)
-            out->right[task * w->samples + k] = w->scored[w->place[task] + k].score >= 1;
-    for (size_t task = 0; task < w->set->n_tasks && out->n_shown < EVAL_SHOWN; task++) {
-        if (w->place[task] == SIZE_MAX) continue;
+    const size_t n = w->n_tasks * w->samples;
+    CN_TRY(CN_NEW(w->arena, n, &out->right));
+    for (size_t i = 0; i < n; i++)
+        out->right[i] = w->scored[i].score >= 1;
+    for (size_t task = 0; task < w->n_tasks && out->n_shown < EVAL_SHOWN; task++)
         out->shown[out->n_shown++] =
             (struct eval_shown){.prompt = w->posed[task].prompt_text,
-                                .response = w->answers[w->place[task]].text,
+                                .response = w->answers[task * w->samples].text,
                                 .ground_truth = w->posed[task].content.ground_truth,
-                                .score = w->scored[w->place[task]].score};
-    }
+                                .score = w->scored[task * w->samples].score};
     return CN_OK;
 }
 
@@ -187,9 +207,9 @@ enum cn_status evaluate_set(const struct evaluation *e, const struct eval_set *s
                      .samples = (size_t)e->settings->eval.samples};
     double start = clock_seconds();
     memset(out, 0, sizeof *out);
-    out->n_tasks = set->n_tasks;
     out->n_samples = w.samples;
     CN_TRY(pose_all(&w));
+    out->n_tasks = w.n_tasks;
     CN_TRY(sample_all(&w));
     CN_TRY(summarise(&w, metrics, out));
     CN_TRY(keep(&w, out));

@@ -35,16 +35,17 @@ struct eval_result {
     double pass_1, low, high; /* pass@1 with its 95 % interval */
     double sampled_tokens, seconds;
     double maj, length;
-    size_t n_tasks, n_samples;
+    size_t n_tasks, n_samples; /* tasks that were not over-long */
     struct eval_shown shown[EVAL_SHOWN];
     size_t n_shown;
     uint8_t *right; /* (n_tasks x n_samples) score of at least 1 */
 };
 
-/* Samples eval.samples answers to each task of the set, scores them and adds eval/<set>/pass@k,
- * mean@k, maj@k, ci_low, ci_high, len_mean to `metrics`.  The noise is the same at every step, so
- * that differences between steps are paired. Over-long prompts count as wrong.  Fails: as rollout
- * and scoring.  Logically collective. */
+/* Samples n = eval.samples answers to each task of the set, scores them and adds
+ * eval/<set>/pass@k, mean@n, maj@n, distinct@n (different right answers per task), ci_low, ci_high,
+ * len_mean to `metrics`.  The noise is the same at every step, so that differences between steps
+ * are paired.  Over-long prompts are left out and counted in over_long.  Fails: CN_ERR_DATA if
+ * every prompt is over-long; as rollout and scoring.  Logically collective. */
 enum cn_status evaluate_set(const struct evaluation *evaluation, const struct eval_set *set,
                             struct cn_arena *arena, struct cn_metrics *metrics,
                             struct eval_result *out);

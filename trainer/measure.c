@@ -70,6 +70,15 @@ enum cn_status measure_mismatch(const struct cn_batch *b, struct cn_metrics *m)
     return cn_metrics_merge(m, "policy/entropy_sampled", &entropy);
 }
 
+enum cn_status measure_touched(const struct cn_batch *b, struct cn_metrics *m)
+{
+    struct cn_sum share = {0};
+    for (size_t s = 0; s < b->n_sequences; s++)
+        for (size_t t = b->seq_start[s]; t < b->seq_start[s + 1]; t++)
+            if (cn_batch_trained(b, s, t)) cn_sum_add(&share, b->touched[t] != 0);
+    return share.count ? cn_metrics_merge(m, "entropy/touched_frac", &share) : CN_OK;
+}
+
 /* One array of a sequence. */
 static enum cn_status dump_column(const struct cn_batch *b, size_t s, enum cn_column column,
                                   struct cn_str *out)

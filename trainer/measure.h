@@ -15,6 +15,10 @@ enum cn_status measure_rewards(const struct cn_batch *batch, struct cn_metrics *
  * not report it. */
 enum cn_status measure_mismatch(const struct cn_batch *batch, struct cn_metrics *metrics);
 
+/* After the update, if entropy methods act: entropy/touched_frac, the share of the trained tokens
+ * that at least one of them touched. */
+enum cn_status measure_touched(const struct cn_batch *batch, struct cn_metrics *metrics);
+
 /* The batch as one object that `carnot gradient` reads: what is saved when a step was not finite.
  */
 struct cn_str;

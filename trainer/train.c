@@ -113,6 +113,7 @@ static enum cn_status train_step(struct train *t, uint64_t step)
     CN_TRY(cn_sampler_refresh(t->session.sampler));
     CN_TRY(measure_mismatch(experience.batch, &t->metrics));
     CN_TRY(check_mismatch(t));
+    if (t->session.recipe.n_entropy) CN_TRY(measure_touched(experience.batch, &t->metrics));
     CN_TRY(record_batch(t, &experience, step));
     t->state.step = step;
     t->state.position = t->experience.position;
