@@ -135,7 +135,7 @@ help_lists_every_command_and_each_has_its_own() {
     local command
     gives 0 'exit codes:' "$carnot" --help
     sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' out >commands
-    for command in train sft eval sample score tokenize grade gradient show convert config doctor selftest; do
+    for command in train sft eval sample score tokenize grade gradient show report convert config doctor selftest; do
         grep -qx "$command" commands || complain "--help lacks $command"
     done
     while read -r command; do

@@ -19,6 +19,7 @@
     X(tokenize)                                                                                    \
     X(gradient)                                                                                    \
     X(show)                                                                                        \
+    X(report)                                                                                      \
     X(convert)                                                                                     \
     X(config)                                                                                      \
     X(doctor)                                                                                      \

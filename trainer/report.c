@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-static enum cn_status remember(struct series *series, struct cn_arena *arena, double value)
+enum cn_status series_add(struct series *series, struct cn_arena *arena, double value)
 {
     if (series->n == series->capacity) {
         size_t capacity = series->capacity ? 2 * series->capacity : 256;
@@ -46,8 +46,8 @@ enum cn_status report_step_line(struct report *r, const struct report_step *step
                      cn_metrics_value(m, "policy/clip_frac_high", 0);
     double pace = (clock_seconds() - r->started) / (double)(step->step - r->first + 1);
     duration(eta, pace * (double)(r->steps - step->step));
-    CN_TRY(remember(&r->reward, r->arena, reward));
-    CN_TRY(remember(&r->entropy, r->arena, entropy));
+    CN_TRY(series_add(&r->reward, r->arena, reward));
+    CN_TRY(series_add(&r->entropy, r->arena, entropy));
     cn_log_info("step %4llu/%llu  reward %.3f  entropy %.3f  length %.1f  clip %.1f %%  %.0f tok/s"
                 "  %.2f s = rollout %.2f + reward %.2f + score %.2f + train %.2f + other %.2f"
                 "  ETA %s",

@@ -7,15 +7,19 @@
 
 #include "carnot/metrics.h"
 
+/* Numbers of one metric over the steps; zero-initialise. */
+struct series {
+    double *value; /* (n), in the arena that it grew in */
+    size_t n, capacity;
+};
+enum cn_status series_add(struct series *series, struct cn_arena *arena, double value);
+
 struct report {
-    uint64_t first, steps; /* first step of this process, last of the run */
-    double started;        /* clock_seconds() at the first step */
-    uint64_t step;         /* under way; for the progress bar */
-    struct series {        /* history for the curves at the end */
-        double *value;
-        size_t n, capacity;
-    } reward, entropy;
-    struct cn_arena *arena; /* of the run */
+    uint64_t first, steps;         /* first step of this process, last of the run */
+    double started;                /* clock_seconds() at the first step */
+    uint64_t step;                 /* under way; for the progress bar */
+    struct series reward, entropy; /* for the curves at the end */
+    struct cn_arena *arena;        /* of the run */
 };
 
 /* Numbers of a step line that are not metrics. */
