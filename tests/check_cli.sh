@@ -171,6 +171,21 @@ a_value_out_of_range_names_the_range() {
     train 2 'optimizer.lr' range optimizer.lr=fast
 }
 
+members_of_lists_are_checked_like_keys() {
+    train 2 'data.eval.0.nmae: unknown key; nearest is "name"' member 'data.eval=[{"nmae": "a"}]'
+    train 2 'data.eval.0.name="a/b"' member 'data.eval=[{"name": "a/b"}]'
+    train 2 'data.eval.0.name="..' member 'data.eval=[{"name": "..\""}]'
+    train 2 'are both named "a"' member 'data.eval=[{"name": "a"}, {"name": "a"}]'
+    train 2 'data.eval.0.name is missing' member 'data.eval=[{"tasks": 3}]'
+    train 2 'data.eval.0.tasks' member 'data.eval=[{"name": "a", "tasks": "many"}]'
+    train 2 'data.eval must be a list' member 'data.eval={"name": "a"}'
+    train 2 'data.train.0.weihgt: unknown key; nearest is "weight"' member 'data.train=[{"path": "a", "weihgt": 2}]'
+    train 2 'data.train.1.weight' member 'data.train=["a", {"path": "a", "weight": 0}]'
+    train 2 'data.train.0.path is missing' member 'data.train=[{"weight": 1}]'
+    train 2 'model.frozen.referenc: unknown key; nearest is "reference"' member 'model.frozen={"referenc": "a"}'
+    [ ! -e runs/member ] || complain 'a run folder was made for a configuration that is wrong'
+}
+
 an_unknown_algorithm_is_named() {
     train 2 'grpoo' row algorithm=grpoo
 }

@@ -166,24 +166,16 @@ static struct tasks_setup tasks_setup_of(struct session *s, const struct cn_data
 
 enum cn_status session_open_train(struct session *s)
 {
-    const struct cn_json *list = s->settings.data.train;
-    size_t n = cn_json_count(list), i = 0;
+    struct settings_train_file *files;
     const char **paths;
     double *weights;
-    if (list && cn_json_kind(list) != CN_JSON_LIST)
-        return cn_fail(CN_ERR_CONFIG,
-                       "data.train must be a list of files: [{\"path\": FILE, \"weight\": 1}]");
+    size_t n;
+    CN_TRY(settings_train_files(&s->settings.data, &s->arena, &files, &n));
     CN_TRY(CN_NEW(&s->arena, n, &paths));
     CN_TRY(CN_NEW(&s->arena, n, &weights));
-    for (const struct cn_json *e = cn_json_first(list); e; e = cn_json_next(e), i++) {
-        if (cn_json_kind(e) == CN_JSON_TEXT)
-            paths[i] = cn_json_text(e).data;
-        else if (cn_json_need_text(e, "path", &paths[i]) != CN_OK)
-            return cn_fail_context(CN_ERR_CONFIG, "data.train.%zu", i);
-        CN_TRY(cn_json_real_or(e, "weight", 1, &weights[i]));
-        if (!(weights[i] > 0) || !isfinite(weights[i]))
-            return cn_fail(CN_ERR_CONFIG, "data.train.%zu.weight=%g must be above 0", i,
-                           weights[i]);
+    for (size_t i = 0; i < n; i++) {
+        paths[i] = files[i].path;
+        weights[i] = files[i].weight;
     }
     if (n) CN_TRY(cn_data_open(paths, weights, n, s->settings.data.system, &s->train_data));
     if (n) CN_TRY(scoring_check_gold(&s->scoring, s->train_data));
@@ -193,21 +185,19 @@ enum cn_status session_open_train(struct session *s)
 
 enum { TASKS_DEFAULT = 256 };
 
-static enum cn_status open_set(struct session *s, const struct cn_json *entry, struct eval_set *set)
+static enum cn_status open_set(struct session *s, const struct settings_eval_set *entry,
+                               struct eval_set *set)
 {
     const double weight = 1;
-    const char *path = NULL;
-    int64_t limit;
-    if (cn_json_get(entry, "path")) CN_TRY(cn_json_need_text(entry, "path", &path));
-    set->name = "held_out";
-    if (entry) CN_TRY(cn_json_need_text(entry, "name", &set->name));
-    CN_TRY(cn_json_int_or(entry, "tasks", 1, 10000000, 0, &limit));
+    const char *const path = entry->path;
+    const uint64_t limit = (uint64_t)entry->tasks;
+    set->name = entry->name;
     if (path) CN_TRY(cn_data_open(&path, &weight, 1, s->settings.data.system, &set->data));
     if (path) CN_TRY(scoring_check_gold(&s->scoring, set->data));
     const struct tasks_setup setup = tasks_setup_of(s, set->data, CN_SPLIT_HELD_OUT);
     CN_TRY(tasks_open(&setup, &set->tasks));
-    uint64_t count = tasks_count(set->tasks);
-    set->n_tasks = limit ? (uint64_t)limit : count && count < TASKS_DEFAULT ? count : TASKS_DEFAULT;
+    const uint64_t count = tasks_count(set->tasks);
+    set->n_tasks = limit ? limit : count && count < TASKS_DEFAULT ? count : TASKS_DEFAULT;
     if (set->data && !limit) set->n_tasks = count;
     if (count && set->n_tasks > count) set->n_tasks = count;
     return CN_OK;
@@ -215,21 +205,18 @@ static enum cn_status open_set(struct session *s, const struct cn_json *entry, s
 
 enum cn_status session_open_sets(struct session *s)
 {
-    const struct cn_json *list = s->settings.data.eval;
-    size_t n = cn_json_count(list);
-    if (list && cn_json_kind(list) != CN_JSON_LIST)
-        return cn_fail(CN_ERR_CONFIG,
-                       "data.eval must be a list of sets: [{\"name\": \"test\", "
-                       "\"path\": FILE}] or [{\"name\": \"held_out\", \"tasks\": N}]");
+    static const struct settings_eval_set standard = {.name = "held_out"};
+    struct settings_eval_set *entries;
+    size_t n;
+    CN_TRY(settings_eval_sets(&s->settings.data, &s->arena, &entries, &n));
     if (n == 0 && s->env->needs_data) return CN_OK;
     CN_TRY(CN_NEW(&s->arena, n ? n : 1, &s->sets));
-    const struct cn_json *entry = cn_json_first(list);
-    do {
+    do { /* without entries: one set of generated tasks */
+        const struct settings_eval_set *entry = n ? &entries[s->n_sets] : &standard;
         enum cn_status status = open_set(s, entry, &s->sets[s->n_sets]);
         s->n_sets++;
         if (status != CN_OK) return cn_fail_context(status, "data.eval.%zu", s->n_sets - 1);
-        entry = entry ? cn_json_next(entry) : NULL;
-    } while (entry);
+    } while (s->n_sets < n);
     return CN_OK;
 }
 

@@ -174,5 +174,12 @@ enum cn_status settings_read(const struct cn_json *root, struct cn_arena *arena,
     for (const struct settings_section *section = settings_sections; section->name; section++)
         CN_TRY(cn_option_read(section->options, cn_json_get(root, section->name), section->name,
                               NULL, arena, (char *)out + section->offset));
+    struct settings_train_file *files;
+    struct settings_eval_set *sets;
+    struct settings_frozen frozen;
+    size_t n;
+    CN_TRY(settings_train_files(&out->data, arena, &files, &n));
+    CN_TRY(settings_eval_sets(&out->data, arena, &sets, &n));
+    CN_TRY(settings_frozen(&out->model, arena, &frozen));
     return check_together(out);
 }

@@ -114,6 +114,32 @@ struct settings_section {
 };
 extern const struct settings_section settings_sections[]; /* ends with a NULL name */
 
+/* ---- settings_lists.c: what stands inside JSON options; texts live in `arena`, items of *out too.
+ * Each fails with CN_ERR_CONFIG naming the place, the nearest known key, or the range ---- */
+
+/* An item of data.train: an object, or the path alone. */
+struct settings_train_file {
+    const char *path;
+    double weight;
+};
+enum cn_status settings_train_files(const struct data_settings *data, struct cn_arena *arena,
+                                    struct settings_train_file **out, size_t *n);
+
+/* An item of data.eval; names are fit for metrics and files, and differ. */
+struct settings_eval_set {
+    const char *name, *path; /* path: NULL for generated tasks */
+    int64_t tasks;           /* 0: all rows, or the default number of generated tasks */
+};
+enum cn_status settings_eval_sets(const struct data_settings *data, struct cn_arena *arena,
+                                  struct settings_eval_set **out, size_t *n);
+
+/* The members of model.frozen. */
+struct settings_frozen {
+    const char *reference; /* folder; NULL: the start weights */
+};
+enum cn_status settings_frozen(const struct model_settings *model, struct cn_arena *arena,
+                               struct settings_frozen *out);
+
 /* Reads every section of the merged configuration tree.  Texts live in `arena`, JSON values as long
  * as `root`. Fails: CN_ERR_CONFIG, also for sections that contradict each other. */
 enum cn_status settings_read(const struct cn_json *root, struct cn_arena *arena,
