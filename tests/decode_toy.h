@@ -7,7 +7,7 @@
 #include "trainer/model/decode/engine.h"
 #include "trainer/model/decode/kernels.h"
 
-static const char *const sets[] = {"portable", "avx2", "avx512f", "avx512bf16"};
+static const char *const sets[] = {"portable", "avx2", "avx512f", "avx512bf16", "amx"};
 enum { SETS = sizeof sets / sizeof *sets };
 
 static inline bool runs_here(const char *isa)

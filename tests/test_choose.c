@@ -6,7 +6,7 @@
 
 #include <stdlib.h>
 
-static const char *const sets[] = {"portable", "avx2", "avx512f", "avx512bf16"};
+static const char *const sets[] = {"portable", "avx2", "avx512f", "avx512bf16", "amx"};
 enum { SETS = sizeof sets / sizeof *sets, VOCAB_MAX = 3000 };
 
 /* NULL if this processor lacks it. */

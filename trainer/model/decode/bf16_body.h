@@ -1,7 +1,8 @@
 /* BF16: rounding, and the packed form of weights.  Included by kernels_*.c.
  *
  * Packed weights (n, k): blocks of 16 outputs; block = [k / 2][16 outputs][2], so one 32-bit word
- * holds w[j, k] and w[j, k + 1].  k is rounded up to even and n to 16 with zeros. */
+ * holds w[j, k] and w[j, k + 1].  k is rounded up to KERNEL_DEPTH_UNIT and n to 16
+ * with zeros. */
 
 INLINE uint16_t bf16_round(float value)
 {
@@ -23,7 +24,7 @@ INLINE float bf16_widen(uint16_t half)
 /* One output's words by themselves: ends of rows and columns. */
 static void pack_words(const struct kernel_weights *p, size_t block, size_t from)
 {
-    const size_t depth = kernel_round_up(p->k, 2);
+    const size_t depth = kernel_depth(p->k);
     for (size_t i = 0; i < KERNEL_COLUMNS; i++) {
         size_t j = block * KERNEL_COLUMNS + i;
         uint16_t *out = p->out + block * KERNEL_COLUMNS * depth + 2 * i;
@@ -73,7 +74,7 @@ INLINE void pack_tile_f32(const float *in, size_t stride, uint16_t *out)
 
 static void pack_weights(const struct kernel_weights *p, size_t begin, size_t end)
 {
-    const size_t depth = kernel_round_up(p->k, 2), step = p->in_bf16 ? 2 * LANES : LANES;
+    const size_t depth = kernel_depth(p->k), step = p->in_bf16 ? 2 * LANES : LANES;
     for (size_t block = begin; block < end; block++) {
         size_t whole = (block + 1) * KERNEL_COLUMNS <= p->n ? p->k / step * step : 0;
         for (size_t i = 0; i < KERNEL_COLUMNS && whole; i += LANES) {

@@ -197,7 +197,7 @@ static const void *first_weights(const struct worker *w, enum step step, int lay
     for (; i + 1 < product.n_parts && begin >= kernel_blocks(parts[i].n); i++)
         begin -= kernel_blocks(parts[i].n);
     size_t row =
-        w->m->bf16 ? kernel_round_up(product.k, 2) * sizeof(uint16_t) : product.k * sizeof(float);
+        w->m->bf16 ? kernel_depth(product.k) * sizeof(uint16_t) : product.k * sizeof(float);
     return (const char *)parts[i].weights + begin * KERNEL_COLUMNS * row;
 }
 

@@ -18,6 +18,8 @@ enum {
     KERNEL_TOKENS = 32,    /* tokens of one block of the cache */
     KERNEL_HEAD_UNIT = 16, /* head_dim in the cache is rounded up to this */
     KERNEL_ROW_UNIT = 32,  /* packed input has room for rows rounded up to this */
+    KERNEL_DEPTH_UNIT =
+        32 /* k of a packed BF16 matrix and its input is rounded up to this, zeros */
 };
 
 /* One matrix of a product: out[r, j] (+)= bias[j] + sum_k input[r, k] weights[j, k], j < n. */
@@ -118,6 +120,12 @@ static inline size_t kernel_round_up(size_t n, size_t unit)
     return (n + unit - 1) / unit * unit;
 }
 
+/* Rows k of a packed BF16 matrix. */
+static inline size_t kernel_depth(size_t k)
+{
+    return kernel_round_up(k, KERNEL_DEPTH_UNIT);
+}
+
 static inline size_t kernel_blocks(size_t n)
 {
     return (n + KERNEL_COLUMNS - 1) / KERNEL_COLUMNS;
@@ -126,7 +134,7 @@ static inline size_t kernel_blocks(size_t n)
 /* uint16_t elements of a packed BF16 matrix (n, k). */
 static inline size_t kernel_weights_count(size_t n, size_t k)
 {
-    return kernel_blocks(n) * KERNEL_COLUMNS * kernel_round_up(k, 2);
+    return kernel_blocks(n) * KERNEL_COLUMNS * kernel_depth(k);
 }
 
 static inline size_t kernel_attention_scratch(size_t rows, size_t group, size_t head_unit)
@@ -137,15 +145,15 @@ static inline size_t kernel_attention_scratch(size_t rows, size_t group, size_t 
 /* Bytes of packed input (rows, k), either dtype. */
 static inline size_t kernel_pack_bytes(size_t rows, size_t k)
 {
-    return kernel_round_up(rows, KERNEL_ROW_UNIT) * kernel_round_up(k, 2) * sizeof(float);
+    return kernel_round_up(rows, KERNEL_ROW_UNIT) * kernel_depth(k) * sizeof(float);
 }
 
 /* The best set of this machine (isa NULL), or the named one: "portable", "avx2", "avx512f",
- * "avx512bf16"; "avx512" is the better of the last two that runs here. Fails: CN_ERR_CONFIG if the
- * name is unknown or this processor lacks it. */
+ * "avx512bf16", "amx"; "avx512" is the better of the two that begin with it. Fails: CN_ERR_CONFIG
+ * if the name is unknown or this processor lacks it. */
 enum cn_status kernels_pick(const char *isa, const struct kernels **out);
 
 extern const struct kernels decode_kernels_portable, decode_kernels_avx2, decode_kernels_avx512f,
-    decode_kernels_avx512bf16;
+    decode_kernels_avx512bf16, decode_kernels_amx;
 
 #endif

@@ -1,12 +1,12 @@
 /* Products with BF16 weights through the processor's dot product of pairs: one chain acc = dot(x
  * pair, w pair) + acc over k / 2.  Included by kernels_bf16_avx512.c.
  *
- * Packed weights: bf16_body.h.  Packed input: row-major words of two bf16, k rounded up to even
- * with a zero. */
+ * Packed weights: bf16_body.h.  Packed input: row-major words of two bf16, k rounded up to
+ * KERNEL_DEPTH_UNIT with zeros. */
 
 static void pack_bf16(const struct kernel_pack *p)
 {
-    const size_t depth = kernel_round_up(p->k, 2);
+    const size_t depth = kernel_depth(p->k);
     for (size_t r = p->row; r < p->row_end; r++) {
         uint16_t *out = (uint16_t *)p->out + r * depth;
         const float *in = p->in + r * p->stride;
@@ -17,7 +17,7 @@ static void pack_bf16(const struct kernel_pack *p)
         }
         for (; c < p->column_end; c++)
             out[c] = bf16_round(in[c]);
-        if (p->column_end == p->k && depth > p->k) out[p->k] = 0;
+        if (p->column_end == p->k) memset(out + p->k, 0, (depth - p->k) * sizeof *out);
     }
 }
 
@@ -40,7 +40,7 @@ struct dot {
 
 INLINE void dot_tile(const struct dot *t, vf acc[DOT_ROWS][DOT_BLOCKS])
 {
-    const size_t words = kernel_round_up(t->product->k, 2) / 2;
+    const size_t words = kernel_depth(t->product->k) / 2;
     const size_t block_size = words * KERNEL_COLUMNS * 2;
     const uint32_t *x = (const uint32_t *)t->product->input + t->row * words;
     for (size_t r = 0; r < t->rows; r++)
@@ -82,7 +82,7 @@ INLINE void dot_some(struct dot t, size_t rows)
 INLINE void dot_rows(const struct kernel_product *p, const struct share *share, size_t j,
                      size_t blocks)
 {
-    const size_t depth = kernel_round_up(p->k, 2), width = blocks * KERNEL_COLUMNS;
+    const size_t depth = kernel_depth(p->k), width = blocks * KERNEL_COLUMNS;
     const uint16_t *w = (const uint16_t *)share->part->weights + j * depth;
     const char *next = j + width < share->end ? (const char *)(w + width * depth) : share->then;
     struct dot t = {p, share->part, w, next - (const char *)w, j, share->end, blocks, 0, 0};

@@ -7,12 +7,12 @@
 
 static void pack_bf16(const struct kernel_pack *p)
 {
-    const size_t depth = kernel_round_up(p->k, 2);
+    const size_t depth = kernel_depth(p->k);
     for (size_t r = p->row; r < p->row_end; r++) {
         float *out = (float *)p->out + r * depth;
         for (size_t c = p->column; c < p->column_end; c++)
             out[c] = bf16_widen(bf16_round(p->in[r * p->stride + c]));
-        if (p->column_end == p->k && depth > p->k) out[p->k] = 0;
+        if (p->column_end == p->k) memset(out + p->k, 0, (depth - p->k) * sizeof *out);
     }
 }
 
@@ -21,7 +21,7 @@ enum { BLOCK_VECTORS = KERNEL_COLUMNS / LANES };
 INLINE void bf16_tile(const struct kernel_product *p, const uint16_t *w, size_t row, size_t rows,
                       vf acc[BF16_ROWS][BLOCK_VECTORS])
 {
-    const size_t depth = kernel_round_up(p->k, 2);
+    const size_t depth = kernel_depth(p->k);
     const float *x = (const float *)p->input + row * depth;
     for (size_t r = 0; r < rows; r++)
         for (size_t v = 0; v < BLOCK_VECTORS; v++)
@@ -43,7 +43,7 @@ static void bf16_part(const struct kernel_product *p, const struct share *share)
     const struct kernel_part *part = share->part;
     const size_t end = share->end;
     for (size_t j = share->begin; j < end; j += KERNEL_COLUMNS) {
-        const uint16_t *w = (const uint16_t *)part->weights + j * kernel_round_up(p->k, 2);
+        const uint16_t *w = (const uint16_t *)part->weights + j * kernel_depth(p->k);
         for (size_t row = 0; row < p->rows;) {
             vf acc[BF16_ROWS][BLOCK_VECTORS];
             size_t rows = p->rows - row >= BF16_ROWS ? BF16_ROWS : 1;
