@@ -114,6 +114,7 @@ static enum cn_status sample_new(struct rounds *r)
         .max_tokens = (size_t)rollout->max_tokens,
         .top_p = 1,
         .stop = rollout->stop,
+        .ignore_eos = rollout->ignore_eos,
         .progress = e->progress,
         .progress_self = e->progress_self};
     CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->answers, &r->answers));

@@ -128,7 +128,7 @@ static enum cn_status take(struct run *run, struct running *place, const struct 
     answer->logp[answer->n] = drawn->logp;
     answer->entropy[answer->n] = drawn->entropy;
     answer->n++;
-    if (is_stop(run, drawn->token)) {
+    if (!run->options->ignore_eos && is_stop(run, drawn->token)) {
         answer->stop = CN_STOP_EOS;
         return CN_OK;
     }

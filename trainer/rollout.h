@@ -35,6 +35,7 @@ struct rollout_options {
     double top_p;
     int64_t top_k;
     struct cn_texts stop;
+    bool ignore_eos; /* end tokens are tokens like all others */
     /* Called after each decoding step with the number of finished answers; may be NULL. */
     void (*progress)(void *self, size_t finished, size_t wishes);
     void *progress_self;

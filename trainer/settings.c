@@ -58,6 +58,7 @@ static const struct cn_option rollout_options[] = {
     {FIELD(rollout, top_p), REAL(1e-6, 1), IS "1", .help = "nucleus; below 1 is refused while training, because what is sampled must be what is trained"},
     {FIELD(rollout, top_k), INT(0, 1e9), IS "0", .help = "most likely tokens only; 0: all; refused while training"},
     {FIELD(rollout, stop), .kind = CN_OPTION_TEXTS, IS "[]", .help = "texts that end an answer, beside the model's own end tokens"},
+    {FIELD(rollout, ignore_eos), BOOL, IS "false", .help = "an end token does not end an answer: every answer has max_tokens (benchmarks)"},
     {FIELD(rollout, slots), INT(1, 65536), IS "64", .help = "answers sampled at a time"},
     {FIELD(rollout, mismatch_stop), REAL(0, 100), IS "null", OR_NULL, SAFE, .unit = "nats", .help = "ends the run if mean |logp_sampled - logp_old| of a step exceeds it; null: 1e-4 in f32, 2e-2 in bf16"},
     {FIELD(rollout, engine), CHOICE("auto decode torch"), IS "\"auto\"", .help = "what samples: the C decode engine or libtorch"},

@@ -40,6 +40,7 @@ struct rollout_settings {
     double temperature, top_p, mismatch_stop;
     struct cn_texts stop;
     int engine;
+    bool ignore_eos;
 };
 
 struct optimizer_settings {
