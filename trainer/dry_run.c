@@ -54,6 +54,17 @@ static enum cn_status make_plan(const struct session *s,
     return plan_make(shape, &settings, plan);
 }
 
+enum cn_status dry_run_bytes(const struct session *s, uint64_t *bytes)
+{
+    struct model_shape shape;
+    struct plan plan = {.total = 0};
+    bool known;
+    CN_TRY(read_shape(s, &shape, &known));
+    if (known) CN_TRY(make_plan(s, NULL, &shape, &plan));
+    *bytes = plan.total;
+    return CN_OK;
+}
+
 enum cn_status dry_run_check(const struct session *s, const struct supervised_settings *supervised)
 {
     struct model_shape shape;

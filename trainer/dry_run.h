@@ -11,6 +11,9 @@
  * config.json. */
 enum cn_status dry_run_print(struct session *session, const struct supervised_settings *supervised);
 
+/* Bytes that the plan adds up to; 0 for models without one. */
+enum cn_status dry_run_bytes(const struct session *session, uint64_t *bytes);
+
 /* The memory plan against what is available, before the start.  Models without a plan (table) pass.
  */
 enum cn_status dry_run_check(const struct session *session,

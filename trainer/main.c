@@ -22,6 +22,7 @@
     X(report)                                                                                      \
     X(convert)                                                                                     \
     X(config)                                                                                      \
+    X(bench)                                                                                       \
     X(doctor)                                                                                      \
     X(selftest)
 // clang-format on

@@ -1,0 +1,111 @@
+/* carnot bench: speed of the parts, as shares of this machine's roofs. */
+#include "bench.h"
+
+#include "command.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct part {
+    const char *name, *summary;
+    enum cn_status (*run)(const struct bench_options *);
+} parts[] = {
+    {"decode", "sampling: tokens/s at several numbers of slots", bench_decode},
+    {"train", "forward, log-probability and entropy of every token, backward, AdamW", bench_train},
+    {"step", "whole steps of carnot train: time split, peak memory, start", bench_step},
+    {"tokenize", "text to ids, MB/s", bench_tokenize},
+};
+enum { PARTS = sizeof parts / sizeof *parts };
+
+/* Whole-number options and where they go. */
+static const struct flag {
+    const char *name;
+    size_t offset;
+} flags[] = {{"--batch", offsetof(struct bench_options, batch)},
+             {"--prompt", offsetof(struct bench_options, prompt)},
+             {"--tokens", offsetof(struct bench_options, tokens)},
+             {"--steps", offsetof(struct bench_options, steps)}};
+enum { FLAGS = sizeof flags / sizeof *flags };
+
+static enum cn_status read_count(const char *flag, const char *text, int64_t *out)
+{
+    char *end;
+    const long long value = text ? strtoll(text, &end, 10) : 0;
+    if (!text || *end || value < 1 || value > 1000000000)
+        return cn_fail(CN_ERR_CONFIG, "bench: %s %s: expected a number from 1", flag,
+                       text ? text : "");
+    *out = value;
+    return CN_OK;
+}
+
+static enum cn_status read_option(char **argv, int *i, struct bench_options *out)
+{
+    const char *flag = argv[*i];
+    for (int f = 0; f < FLAGS; f++)
+        if (strcmp(flag, flags[f].name) == 0) {
+            int64_t *place = (int64_t *)(void *)((char *)out + flags[f].offset);
+            return read_count(flag, argv[++*i], place);
+        }
+    if (strcmp(flag, "--threads") == 0) {
+        int64_t threads = 0;
+        CN_TRY(read_count(flag, argv[++*i], &threads));
+        out->threads = (int)threads;
+    } else if (strcmp(flag, "--model") == 0 || strcmp(flag, "--dtype") == 0) {
+        if (!argv[*i + 1]) return cn_fail(CN_ERR_CONFIG, "bench: %s needs a value", flag);
+        *(flag[2] == 'm' ? &out->model : &out->dtype) = argv[++*i];
+    } else if (strcmp(flag, "--checkpoint") == 0) {
+        out->checkpoint = true;
+    } else {
+        out->rest[out->n_rest++] = argv[*i];
+    }
+    return CN_OK;
+}
+
+static enum cn_status read_options(int argc, char **argv, struct bench_options *out)
+{
+    for (int i = 2; i < argc; i++)
+        CN_TRY(read_option(argv, &i, out));
+    if (out->dtype && strcmp(out->dtype, "f32") != 0 && strcmp(out->dtype, "bf16") != 0)
+        return cn_fail(CN_ERR_CONFIG, "bench: --dtype \"%s\": choose f32 or bf16", out->dtype);
+    if (out->n_rest && strcmp(argv[1], "step") != 0)
+        return cn_fail(CN_ERR_CONFIG, "bench %s does not know %s; see carnot bench --help", argv[1],
+                       out->rest[0]);
+    return CN_OK;
+}
+
+static enum cn_status run(int argc, char **argv)
+{
+    struct bench_options options = {.model = "135m", .rest = argv};
+    for (int p = 0; p < PARTS && argc > 1; p++)
+        if (strcmp(argv[1], parts[p].name) == 0) {
+            CN_TRY(read_options(argc, argv, &options));
+            return parts[p].run(&options);
+        }
+    return cn_fail(CN_ERR_CONFIG, "bench: choose decode, train, step or tokenize, not \"%s\"",
+                   argc > 1 ? argv[1] : "");
+}
+
+const struct cn_command command_bench = {
+    .name = "bench",
+    .summary = "speed of decoding, training, whole steps, tokenizing; shares of the roofs",
+    .usage = "usage: carnot bench decode   [--model M] [--dtype f32|bf16] [--batch SLOTS] "
+             "[--prompt N] [--tokens N]\n"
+             "       carnot bench train    [--model M] [--dtype f32|bf16] [--batch SEQUENCES] "
+             "[--prompt N] [--tokens N]\n"
+             "                             [--steps N] [--checkpoint]\n"
+             "       carnot bench step     [--model M] [--dtype f32|bf16] [--steps N] [CONFIG... "
+             "key=value...]\n"
+             "       carnot bench tokenize --model FOLDER\n\n"
+             "M is a shape (1m, 135m, 0.5b: random weights) or a Hugging Face folder; --threads N "
+             "for all of them.\n"
+             "decode    SLOTS sequences sample N tokens each, sampling included (1 and 64 slots)\n"
+             "train     SEQUENCES of one group with a common prompt of N tokens (1) and N tokens "
+             "of their own\n"
+             "step      carnot train, started anew: 4 prompts x 8 samples x 128 tokens unless "
+             "CONFIG says otherwise\n"
+             "Roofs: plain reading of 1 GB, and libtorch's best matrix product, measured before "
+             "and after each row.\n"
+             "A row during which other processes used more than 5 % of the cores says so: do not "
+             "trust it.\n",
+    .run = run};
