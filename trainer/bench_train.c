@@ -58,7 +58,7 @@ static enum cn_status make_batch(struct work *w, bool shared)
 static enum cn_status one_step(struct work *w, struct times *times)
 {
     struct cn_arena scratch;
-    struct update_atoms atoms;
+    struct cn_spans atoms;
     struct cn_step_result result;
     const struct cn_step_options options = {
         .lr = 1e-6, .beta1 = 0.9, .beta2 = 0.999, .epsilon = 1e-8, .clip_norm = 1};
