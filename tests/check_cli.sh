@@ -171,6 +171,22 @@ a_value_out_of_range_names_the_range() {
     train 2 'optimizer.lr' range optimizer.lr=fast
 }
 
+a_run_without_a_name_or_folder_is_refused() {
+    train 2 'run.dir is empty' '' run.name=x run.dir=
+    train 2 'run.name is empty' ''
+}
+
+an_objective_that_nothing_measures_is_refused() {
+    train 2 'eval.keep_best=eval/held_out/pass@9' objective eval.keep_best=eval/held_out/pass@9
+}
+
+rows_without_an_answer_to_learn_from_are_counted_before_the_run() {
+    printf '%s\n' '{"prompt": "1", "answer": "2"}' '{"prompt": "3", "label": 4}' '{"prompt": "5", "answer": ""}' >rows.jsonl
+    gives 3 '2 of 3 rows have no answer' "$carnot" sft tiny.json run.name=answers sft.steps=1 env=questions \
+        'data.train=["rows.jsonl"]' 'data.eval=[]'
+    says 'rows.jsonl, line 2'
+}
+
 members_of_lists_are_checked_like_keys() {
     train 2 'data.eval.0.nmae: unknown key; nearest is "name"' member 'data.eval=[{"nmae": "a"}]'
     train 2 'data.eval.0.name="a/b"' member 'data.eval=[{"name": "a/b"}]'
@@ -294,6 +310,7 @@ fields_of_the_wrong_kind_are_errors_of_their_row() {
     row 5 '\"messages\" must be a list'
     row 6 'expected a number'
     row 7 '"logp"'
+    gives 2 'error: --n = 0: expected' "$carnot" sample kinds --n 0
     printf '%s\n' '{"text": 5}' '{"messages": [{"role": "user", "content": "1"}], "add_generation_prompt": 1}' >in
     gives 3 '2 of 2 rows' "$carnot" score kinds --template plain
     row 2 'expected true or false'

@@ -137,6 +137,9 @@ const struct settings_section settings_sections[] = {
 
 static enum cn_status check_together(const struct settings *s)
 {
+    if (!s->run.dir[0] || !s->run.name[0])
+        return cn_fail(CN_ERR_CONFIG, "run.%s is empty: it names the run's folder",
+                       s->run.dir[0] ? "name" : "dir");
     int64_t sequences = s->train.prompts * s->train.samples;
     if (sequences % s->train.mini_batches)
         return cn_fail(CN_ERR_CONFIG,

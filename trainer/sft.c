@@ -9,6 +9,7 @@
 #include "carnot/log.h"
 
 #include <math.h>
+#include <stdio.h>
 #include <string.h>
 
 enum { VALIDATION_ROWS = 64 };
@@ -25,6 +26,33 @@ struct sft {
     double loss; /* of the newest validation, else of the newest step; NaN: none yet */
     bool opened; /* everything stands; STATUS.json is this start's */
 };
+
+/* Every row that is to be learned from has an answer: said before anything is computed. */
+static enum cn_status check_answers(const struct cn_data *data)
+{
+    struct cn_arena arena;
+    size_t missing = 0, first = 0;
+    char file[256] = "";
+    enum cn_status status = CN_OK;
+    cn_arena_init(&arena);
+    for (size_t i = 0; data && status == CN_OK && i < cn_data_count(data); i++) {
+        struct cn_row row;
+        status = cn_data_row(data, i, &arena, &row);
+        if (status == CN_OK && row.answer.length == 0 && missing++ == 0) {
+            snprintf(file, sizeof file, "%s", row.file);
+            first = row.line;
+        }
+        cn_arena_reset(&arena);
+    }
+    cn_arena_free(&arena);
+    CN_TRY(status);
+    if (!missing) return CN_OK;
+    return cn_fail(CN_ERR_DATA,
+                   "%zu of %zu rows have no answer to learn from, the first in %s, line %zu: "
+                   "supervised rows need completion, response, solution, answer or label, or a "
+                   "last message of the assistant",
+                   missing, cn_data_count(data), file, first);
+}
 
 static void connect(struct sft *t)
 {
@@ -71,6 +99,8 @@ static enum cn_status open_all(struct sft *t, char **argv)
     CN_TRY(session_open_model(s, true));
     CN_TRY(session_open_train(s));
     if (s->settings.data.eval) CN_TRY(session_open_sets(s));
+    CN_TRY(check_answers(s->train_data));
+    if (s->n_sets) CN_TRY(check_answers(s->sets[0].data));
     connect(t);
     CN_TRY(session_dtype(s, &t->checkpoint.dtype));
     CN_TRY(resume_load(s, &resume, &t->checkpoint, &t->state));

@@ -61,7 +61,14 @@ static const char *objective_name(const struct train *t, char out[160])
 static enum cn_status keep_best(struct train *t)
 {
     char name[160];
-    double value = cn_metrics_value(&t->metrics, objective_name(t, name), (double)NAN);
+    const char *objective = objective_name(t, name);
+    double value = cn_metrics_value(&t->metrics, objective, (double)NAN);
+    if (isnan(value) && strncmp(objective, "eval/", 5) == 0)
+        return cn_fail(CN_ERR_CONFIG,
+                       "eval.keep_best=%s: no evaluation gives this number; it is "
+                       "eval/<set>/pass@k with a set of data.eval and a k of eval.k, or mean@n or "
+                       "maj@n with n = eval.samples",
+                       objective);
     if (isnan(value) || (!isnan(t->state.best) && value <= t->state.best)) return CN_OK;
     t->state.best = value;
     return checkpoint_export(&t->checkpoint, "best");

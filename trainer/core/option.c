@@ -103,6 +103,13 @@ static enum cn_status add_nearest_choice(const struct cn_option *option,
     return best ? cn_str_format(why, "; nearest is \"%s\"", best) : CN_OK;
 }
 
+/* What stands between a path and a name: a dot, but nothing behind the dashes of a flag. */
+static const char *separator(const char *path)
+{
+    const size_t length = strlen(path);
+    return length && path[length - 1] != '-' ? "." : "";
+}
+
 /* Fails with "path.name = value: expected ...". */
 static enum cn_status refuse(const struct reading *r, const struct cn_json *value)
 {
@@ -117,7 +124,7 @@ static enum cn_status refuse(const struct reading *r, const struct cn_json *valu
     CN_TRY_GOTO(cn_option_describe(r->option, &why), out);
     if (r->option->kind == CN_OPTION_CHOICE)
         CN_TRY_GOTO(add_nearest_choice(r->option, value, &why), out);
-    status = cn_fail(CN_ERR_CONFIG, "%s%s%s = %s: expected %s", r->path, *r->path ? "." : "",
+    status = cn_fail(CN_ERR_CONFIG, "%s%s%s = %s: expected %s", r->path, separator(r->path),
                      r->option->name, shown.data, why.data);
 out:
     cn_str_free(&why);
@@ -134,7 +141,7 @@ static enum cn_status refuse_key(const struct cn_option *table, const char *key,
     for (; ignore && *ignore; ignore++)
         cn_nearest_offer(&nearest, *ignore);
     const char *best = cn_nearest_found(&nearest);
-    return cn_fail(CN_ERR_CONFIG, "%s%s%s: unknown key%s%s%s", path, *path ? "." : "", key,
+    return cn_fail(CN_ERR_CONFIG, "%s%s%s: unknown key%s%s%s", path, separator(path), key,
                    best ? "; nearest is \"" : "", best ? best : "", best ? "\"" : "");
 }
 
