@@ -419,6 +419,7 @@ a_run_from_a_checkpoint_goes_on_with_the_same_command() {
     train 0 'going on after step 2' branch $from train.steps=3 optimizer.lr=1e-2
     train 0 'going on after step 3' branch $from train.steps=4 optimizer.lr=1e-2
     train 2 'has checkpoints of its own' branch run.resume=runs/source/checkpoints/step_000001
+    train 3 'step_N of a run is needed' nowhere run.resume=runs/source/checkpoints/best
     # A checkpoint of its own takes the run back, once.
     from=run.resume=runs/branch/checkpoints/step_000003
     train 0 'going on after step 3' branch $from train.steps=3 optimizer.lr=1e-2

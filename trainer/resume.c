@@ -101,6 +101,11 @@ enum cn_status resume_load(struct session *s, const struct resume *resume,
         CN_TRY(checkpoint_find(checkpoint->run_path, step_of(folder), &s->arena, &folder));
         status = checkpoint_load(checkpoint, folder, state);
     }
+    if (is_damage(status))
+        return cn_fail_context(status,
+                               "run.resume=%s (a folder checkpoints/step_N of a run is needed; for "
+                               "the weights of any other folder use model.path)",
+                               folder);
     CN_TRY(status);
     CN_TRY(record_truncate(checkpoint->run_path, state->step + 1));
     CN_TRY(checkpoint_forget(checkpoint->run_path, state->step));
