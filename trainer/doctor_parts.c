@@ -87,6 +87,8 @@ static void torch_part(struct doctor *d)
         return;
     }
     doctor_say(d, DOCTOR_OK, "libtorch", "%s; %s", facts.version, facts.blas);
+    doctor_say(d, facts.cuda_devices ? DOCTOR_OK : DOCTOR_NOTE, "libtorch", "run.device=cuda: %s",
+               facts.cuda);
     /* 10 GFLOP/s a core: half of what avx2 without fma gives, ten times what a reference BLAS
      * gives. */
     bool slow = facts.gflops_f32 < 10.0 * d->cores;

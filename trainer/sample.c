@@ -325,5 +325,6 @@ const struct cn_command command_sample = {
              "     max_tokens, temperature, top_p, top_k, stop, seed (win over the flags)\n"
              "out  one row per sample: sample, text, ids, logp, entropy, stop\n"
              "flags  --n --max-tokens --temperature --top-p --top-k --stop --seed --slots\n"
-             "       --threads --engine auto|decode|torch --dtype f32|bf16 --template NAME\n",
+             "       --threads --engine auto|decode|torch --dtype f32|bf16 --device cpu|cuda\n"
+             "       --template NAME\n",
     .run = run};

@@ -157,8 +157,9 @@ static enum cn_status run(int argc, char **argv)
 const struct cn_command command_score = {
     .name = "score",
     .summary = "filter: log-probability and entropy of given tokens",
-    .usage = "usage: carnot score MODEL [--engine torch|decode] [--temperature T] [--top N]\n"
-             "                    [--dtype f32|bf16] [--threads N] < rows > rows\n\n"
-             "in   {\"ids\": [...]}, {\"text\": ...} or {\"messages\": [...]}\n"
-             "out  {\"ids\": [...], \"logp\": [null, ...], \"entropy\": [null, ...]}, in nats\n",
+    .usage =
+        "usage: carnot score MODEL [--engine torch|decode] [--temperature T] [--top N]\n"
+        "                    [--dtype f32|bf16] [--device cpu|cuda] [--threads N] < rows > rows\n\n"
+        "in   {\"ids\": [...]}, {\"text\": ...} or {\"messages\": [...]}\n"
+        "out  {\"ids\": [...], \"logp\": [null, ...], \"entropy\": [null, ...]}, in nats\n",
     .run = run};

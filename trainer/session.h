@@ -63,7 +63,7 @@ enum cn_status session_dtype(const struct session *session, enum cn_dtype *out);
 
 /* Flags that they share. */
 struct session_folder {
-    const char *dtype, *template_name;
+    const char *device, *dtype, *template_name;
     int64_t threads;
 };
 
@@ -71,6 +71,7 @@ struct session_folder {
 /* Rows of an option table for the member `folder` of a command's settings. */
 #define SESSION_FOLDER_OPTIONS(type)                                                               \
     {.name = "threads", .offset = offsetof(type, folder.threads), .kind = CN_OPTION_INT, .minimum = 0, .maximum = 4096, .fallback = "0", .help = "0: cores of the affinity mask"}, \
+    {.name = "device", .offset = offsetof(type, folder.device), .kind = CN_OPTION_TEXT, .fallback = "\"cpu\"", .help = "cpu or cuda"}, \
     {.name = "dtype", .offset = offsetof(type, folder.dtype), .kind = CN_OPTION_TEXT, .fallback = "\"f32\"", .help = "f32 or bf16"}, \
     {.name = "template", .offset = offsetof(type, folder.template_name), .kind = CN_OPTION_TEXT, .fallback = "\"auto\"", .help = "chat template"}
 // clang-format on

@@ -20,7 +20,7 @@ enum cn_status session_open_folder(struct session *s, const struct session_call 
         return cn_fail(CN_ERR_CONFIG, "--dtype \"%s\": choose f32 or bf16", s->folder->dtype);
     const struct cn_model_settings settings = {.type = "torch",
                                                .path = path[0],
-                                               .device = "cpu",
+                                               .device = s->folder->device,
                                                .dtype = bf16 ? CN_DTYPE_BF16 : CN_DTYPE_F32,
                                                .threads = (int)s->folder->threads};
     CN_TRY(cn_tokenizer_open(path[0], s->folder->template_name, &s->tokenizer));

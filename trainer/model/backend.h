@@ -119,7 +119,8 @@ enum cn_status model_logits(struct cn_model *model, const struct backend_rows *r
 struct torch_facts {
     char version[32]; /* that was compiled against */
     char blas[80];    /* what multiplies matrices, and on which path */
-    int threads;
+    char cuda[160];   /* devices that it can use, or why there are none */
+    int cuda_devices, threads;
     double gflops_f32, gflops_bf16; /* product of two 1024 x 1024 matrices */
 };
 

@@ -2,18 +2,36 @@
 #
 # Sets CN_CUDA_LIBRARIES and CN_CUDA_INCLUDE, and takes out of torch_sources what this build cannot link.
 #   torch_cuda.cpp   needs CUDA's headers          target cuda_syntax, if libtorch has no CUDA
-#   kernels/*.cu     needs nvcc                    target cuda_kernels
+#   kernels/device_rows.cu   needs nvcc            target cuda_kernels
 set(cuda_only ${CMAKE_SOURCE_DIR}/trainer/model/torch_cuda.cpp)
 set(cuda_none ${CMAKE_SOURCE_DIR}/trainer/model/torch_cuda_none.cpp)
 find_path(CN_CUDA_INCLUDE cuda_runtime_api.h HINTS ${CMAKE_SOURCE_DIR}/.deps/python/nvidia/cu13/include
     ${CMAKE_SOURCE_DIR}/.deps/python/nvidia/cuda_runtime/include ENV CUDA_HOME PATH_SUFFIXES include
     PATHS /usr/local/cuda/include /opt/cuda/include)
 
+find_program(CN_NVCC nvcc HINTS ENV CUDA_HOME PATH_SUFFIXES bin PATHS /usr/local/cuda/bin /opt/cuda/bin)
+set(cuda_kernels "")
+if(CN_NVCC)
+    set(cuda_kernels ${CMAKE_BINARY_DIR}/device_rows.o)
+    set(source ${CMAKE_SOURCE_DIR}/trainer/model/kernels/device_rows)
+    # --fmad=false: double operations must be those of the CPU, one by one
+    add_custom_command(OUTPUT ${cuda_kernels} DEPENDS ${source}.cu ${source}.h VERBATIM COMMENT "nvcc device_rows.cu"
+        COMMAND ${CN_NVCC} -c -O3 -std=c++17 --fmad=false -Xcompiler -fPIC,-Wall -Werror all-warnings
+            -gencode arch=compute_80,code=sm_80 -gencode "arch=compute_90,code=[sm_90,compute_90]" ${source}.cu -o ${cuda_kernels})
+    add_custom_target(cuda_kernels ALL DEPENDS ${cuda_kernels})
+else()
+    message(WARNING "run.device=cuda: no nvcc, so its row kernels are neither built nor compiled (operators serve instead)")
+endif()
+
 set(CN_CUDA_LIBRARIES "")
 if(EXISTS ${CN_TORCH_DIR}/lib/libtorch_cuda.so AND CN_CUDA_INCLUDE)
     find_library(CN_CUDA_RUNTIME NAMES cudart libcudart.so.13 libcudart.so.12 HINTS ${CN_CUDA_INCLUDE}/../lib64
         ${CN_CUDA_INCLUDE}/../lib REQUIRED)
     set(CN_CUDA_LIBRARIES ${CN_TORCH_DIR}/lib/libtorch_cuda.so ${CN_TORCH_DIR}/lib/libc10_cuda.so ${CN_CUDA_RUNTIME})
+    list(APPEND torch_sources ${cuda_kernels})
+    if(cuda_kernels)
+        set_source_files_properties(${cuda_kernels} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
+    endif()
     list(REMOVE_ITEM torch_sources ${cuda_none})
     set_source_files_properties(${cuda_only} PROPERTIES INCLUDE_DIRECTORIES ${CN_CUDA_INCLUDE})
     message(STATUS "run.device=cuda: built")

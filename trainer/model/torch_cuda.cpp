@@ -8,6 +8,19 @@
 
 #include <memory>
 
+/* kernels/device_rows.cu, if nvcc was there. */
+extern "C" __attribute__((weak)) const struct device_row_kernels device_row_kernels;
+
+const struct device_row_kernels *cuda_row_kernels()
+{
+    return &device_row_kernels;
+}
+
+void *cuda_stream()
+{
+    return c10::cuda::getCurrentCUDAStream().stream();
+}
+
 int cuda_devices(std::string &description)
 {
     int count = 0, version = 0;

@@ -3,6 +3,8 @@
 #ifndef CARNOT_MODEL_TORCH_CUDA_H
 #define CARNOT_MODEL_TORCH_CUDA_H
 
+#include "kernels/device_rows.h"
+
 #include <functional>
 #include <string>
 
@@ -17,5 +19,9 @@ int cuda_capability();
  * three times before; it must touch the same memory each time and not wait for the device.
  * Where there is no CUDA: returns `step`. */
 std::function<void()> cuda_record(const std::function<void()> &step);
+
+/* The row kernels and the stream to launch them on; NULL where there is no CUDA or was no nvcc. */
+const struct device_row_kernels *cuda_row_kernels();
+void *cuda_stream();
 
 #endif

@@ -12,6 +12,16 @@ int cuda_capability()
     return 0;
 }
 
+const struct device_row_kernels *cuda_row_kernels()
+{
+    return nullptr;
+}
+
+void *cuda_stream()
+{
+    return nullptr;
+}
+
 std::function<void()> cuda_record(const std::function<void()> &step)
 {
     return step;

@@ -18,6 +18,7 @@
 #ifndef CARNOT_MODEL_TORCH_DEVICE_H
 #define CARNOT_MODEL_TORCH_DEVICE_H
 
+#include "kernels/device_rows.h"
 #include "plan.h"
 #include "torch_guard.h"
 #include "torch_model.h"
@@ -201,20 +202,8 @@ void device_row_gradient(at::Tensor &z, double scale, const device_stats &stats,
 at::Tensor device_top_gradient(const at::Tensor &z, double scale, const device_stats &stats,
                                const device_top &s, bool renormalised);
 
-/* How rows are drawn, one column per row: rows of `integers` (int64) and of `reals` (double). */
-enum device_draw_integer {
-    DRAW_KEY0, /* of the draw, the prompt's upper half folded in (rng.h) */
-    DRAW_KEY1,
-    DRAW_PROMPT, /* lower half */
-    DRAW_SAMPLE,
-    DRAW_POSITION, /* of the token that is drawn */
-    DRAW_GREEDY,
-    DRAW_TOP_K, /* vocabulary: all */
-    DRAW_INTEGERS
-};
-enum device_draw_real { DRAW_TEMPERATURE, DRAW_TOP_P, DRAW_REALS };
-
-/* Draws as decode/choose.h does -> (n, 4) double: token, logp, logp_truncated, entropy.  Nothing
+/* Draws as decode/choose.h does, by columns of `integers` (DRAW_INTEGERS, n) and `reals`
+ * (DRAW_REALS, n) of kernels/device_rows.h -> (n, DRAWN_VALUES) double.  Nothing
  * waits for the device. */
 at::Tensor device_draw(const at::Tensor &z, const at::Tensor &integers, const at::Tensor &reals,
                        bool truncated);

@@ -2,13 +2,49 @@
  *
  * These hold a few arrays of the size of a chunk of logits at a time.  Where the row kernels of
  * kernels/device_rows.cu are built they do the same in one pass; formulas: kernels/head_body.h. */
+#include "torch_cuda.h"
 #include "torch_device.h"
 
 #include <cmath>
 #include <limits>
 
+namespace
+{
+
+/* The kernels for these rows, or NULL. */
+const device_row_kernels *kernels_for(const at::Tensor &z)
+{
+    return z.is_cuda() ? cuda_row_kernels() : nullptr;
+}
+
+void launched(int error)
+{
+    TORCH_CHECK(error == 0, "a row kernel could not be launched: CUDA error ", error);
+}
+
+rows_call call_of(const at::Tensor &z, double scale, const device_stats &stats)
+{
+    rows_call call = {};
+    call.z = z.data_ptr<float>();
+    call.rows = (size_t)z.size(0);
+    call.vocab = (size_t)z.size(1);
+    call.scale = (float)scale;
+    call.lse = stats.lse.data_ptr<float>();
+    call.entropy = stats.entropy.data_ptr<float>();
+    return call;
+}
+
+} // namespace
+
 device_stats device_row_stats(const at::Tensor &z, double scale)
 {
+    if (const device_row_kernels *kernels = kernels_for(z)) {
+        device_stats stats = {at::empty({z.size(0)}, z.options()),
+                              at::empty({z.size(0)}, z.options())};
+        const rows_call call = call_of(z, scale, stats);
+        launched(kernels->stats(&call, cuda_stream()));
+        return stats;
+    }
     at::Tensor y = z * scale, lse = y.logsumexp(-1);
     at::Tensor log_p = y.sub_(lse.unsqueeze(-1));
     return {lse, (log_p.exp() * log_p).sum(-1).neg_()};
@@ -39,6 +75,13 @@ device_top device_row_top(const at::Tensor &z, double scale, const device_stats 
 void device_row_gradient(at::Tensor &z, double scale, const device_stats &stats,
                          const device_row_slopes &d)
 {
+    if (const device_row_kernels *kernels = kernels_for(z)) {
+        rows_call call = call_of(z, scale, stats);
+        call.d_logp = d.logp.data_ptr<float>();
+        call.d_entropy = d.entropy.data_ptr<float>();
+        launched(kernels->gradient(&call, cuda_stream()));
+        return;
+    }
     z.mul_(scale).sub_(stats.lse.unsqueeze(-1));
     at::Tensor p = z.exp(), u = d.logp + d.entropy * stats.entropy;
     z.mul_(d.entropy.unsqueeze(-1)).add_(u.unsqueeze(-1)).mul_(p).mul_(-scale);
@@ -126,6 +169,18 @@ at::Tensor device_noise_words(const at::Tensor &integers, int64_t count)
 at::Tensor device_draw(const at::Tensor &z, const at::Tensor &integers, const at::Tensor &reals,
                        bool truncated)
 {
+    if (const device_row_kernels *kernels = truncated ? nullptr : kernels_for(z)) {
+        at::Tensor out = at::empty({z.size(0), DRAWN_VALUES}, reals.options());
+        const rows_draw_call call = {z.data_ptr<float>(),
+                                     (size_t)z.size(0),
+                                     (size_t)z.size(1),
+                                     (size_t)integers.stride(0),
+                                     integers.data_ptr<int64_t>(),
+                                     reals.data_ptr<double>(),
+                                     out.data_ptr<double>()};
+        launched(kernels->draw(&call, cuda_stream()));
+        return out;
+    }
     at::Tensor scaled = z.to(at::kDouble).div_(reals.select(0, DRAW_TEMPERATURE).unsqueeze(-1)),
                log_p = scaled - scaled.logsumexp(-1, true),
                entropy = (log_p.exp() * log_p).sum(-1).neg_();

@@ -47,7 +47,8 @@ struct device_sampler {
     at::Tensor k = {}, v = {};         /* (layers, width, context + 1, kv_heads, head_dim) */
     at::Tensor state = {}, reals = {}; /* (STATE_ROWS, width) int64, (DRAW_REALS, width) double */
     at::Tensor counter = {},
-               results = {}; /* (1) int64: step of the run; (steps_ahead, width, 4) double */
+               results =
+                   {}; /* (1) int64: step of the run; (steps_ahead, width, DRAWN_VALUES) double */
     at::Tensor slot_ids = {}, cu_q = {}, cu_k = {};
     std::function<void()> step[2] = {}; /* launches a step, plain and with top-k or top-p */
 };
@@ -237,8 +238,9 @@ void run(device_sampler &s, const size_t *slots, size_t n)
     for (size_t i = 0; i < n; i++)
         for (int64_t t = 0; t < limit[slots[i]]; t++) {
             const double *d =
-                host.data_ptr<double>() + (t * (int64_t)s.width + (int64_t)slots[i]) * 4;
-            s.slot[slots[i]].ahead.push_back({(int32_t)d[0], d[1], d[2], d[3]});
+                host.data_ptr<double>() + (t * (int64_t)s.width + (int64_t)slots[i]) * DRAWN_VALUES;
+            s.slot[slots[i]].ahead.push_back({(int32_t)d[DRAWN_TOKEN], d[DRAWN_LOGP],
+                                              d[DRAWN_LOGP_TRUNCATED], d[DRAWN_ENTROPY]});
         }
 }
 
@@ -288,7 +290,7 @@ void allocate(device_sampler &s)
     s.state = at::zeros({STATE_ROWS, width}, m.of(at::kLong));
     s.reals = at::ones({DRAW_REALS, width}, m.of(at::kDouble));
     s.counter = at::zeros({1}, m.of(at::kLong));
-    s.results = at::zeros({(int64_t)steps_ahead, width, 4}, m.of(at::kDouble));
+    s.results = at::zeros({(int64_t)steps_ahead, width, DRAWN_VALUES}, m.of(at::kDouble));
     s.slot_ids = at::arange(width, m.of(at::kLong));
     s.cu_q = at::arange(width + 1, m.of(at::kInt));
     s.cu_k = s.cu_q * (int32_t)rows;

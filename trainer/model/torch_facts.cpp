@@ -1,5 +1,6 @@
 /* What libtorch is there and how fast it multiplies: for carnot doctor. */
 #include "backend.h"
+#include "torch_cuda.h"
 #include "torch_guard.h"
 
 #include <ATen/ATen.h>
@@ -64,6 +65,11 @@ cn_model_torch_facts(double seconds, struct torch_facts *out)
         struct torch_facts facts = {};
         snprintf(facts.version, sizeof facts.version, "%s", TORCH_VERSION);
         snprintf(facts.blas, sizeof facts.blas, "%s", describe_blas().c_str());
+        std::string cuda;
+        facts.cuda_devices = cuda_devices(cuda);
+        if (facts.cuda_devices)
+            cuda += cuda_row_kernels() ? "; with row kernels" : "; without row kernels (no nvcc)";
+        snprintf(facts.cuda, sizeof facts.cuda, "%s", cuda.c_str());
         facts.threads = at::get_num_threads();
         facts.gflops_f32 = measure(at::kFloat, seconds);
         facts.gflops_bf16 = measure(at::kBFloat16, seconds);
