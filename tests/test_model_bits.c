@@ -2,6 +2,7 @@
  * after steps have the same bits on any number of threads and with or without checkpointing. */
 /* ctest labels: torch */
 #include "check.h"
+#include "device.h"
 
 #include "carnot/json.h"
 #include "carnot/model.h"
@@ -100,7 +101,7 @@ static enum cn_status run(int threads, bool checkpoint, enum cn_dtype dtype, str
     CN_TRY(cn_json_parse(cn_text(init_text), "init", &init));
     const struct cn_model_settings settings = {.type = "torch",
                                                .init = init,
-                                               .device = "cpu",
+                                               .device = test_device(),
                                                .dtype = dtype,
                                                .threads = threads,
                                                .trainable = true,

@@ -65,6 +65,12 @@ enum cn_status dry_run_bytes(const struct session *s, uint64_t *bytes)
     return CN_OK;
 }
 
+/* Memory of what computes: a GPU's if the run is on one. */
+static uint64_t available(const struct session *s)
+{
+    return strcmp(s->settings.run.device, "cuda") == 0 ? plan_device_memory() : plan_available("");
+}
+
 enum cn_status dry_run_check(const struct session *s, const struct supervised_settings *supervised)
 {
     struct model_shape shape;
@@ -73,7 +79,7 @@ enum cn_status dry_run_check(const struct session *s, const struct supervised_se
     CN_TRY(read_shape(s, &shape, &known));
     if (!known) return CN_OK;
     CN_TRY(make_plan(s, supervised, &shape, &plan));
-    return plan_check(&plan, plan_available(""));
+    return plan_check(&plan, available(s));
 }
 
 static void print_supervised(const struct session *s, const struct supervised_settings *plan)
@@ -118,13 +124,13 @@ static enum cn_status print_memory(const struct session *s,
         return CN_OK;
     }
     CN_TRY(make_plan(s, supervised, &shape, &plan));
-    enum cn_status status = plan_print(&plan, plan_available(""), &text);
+    enum cn_status status = plan_print(&plan, available(s), &text);
     if (status == CN_OK)
         cn_log_info("\nmemory, %.1f million parameters\n%s", 1e-6 * (double)plan.parameters,
                     text.data);
     cn_str_free(&text);
     CN_TRY(status);
-    return plan_check(&plan, plan_available(""));
+    return plan_check(&plan, available(s));
 }
 
 enum cn_status dry_run_print(struct session *s, const struct supervised_settings *supervised)

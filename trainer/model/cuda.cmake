@@ -5,10 +5,10 @@
 #   kernels/device_rows.cu   needs nvcc            target cuda_kernels
 set(cuda_only ${CMAKE_SOURCE_DIR}/trainer/model/torch_cuda.cpp)
 set(cuda_none ${CMAKE_SOURCE_DIR}/trainer/model/torch_cuda_none.cpp)
-find_path(CN_CUDA_INCLUDE cuda_runtime_api.h HINTS ${CMAKE_SOURCE_DIR}/.deps/python/nvidia/cu13/include
-    ${CMAKE_SOURCE_DIR}/.deps/python/nvidia/cuda_runtime/include ENV CUDA_HOME PATH_SUFFIXES include
+# crt/ is the part that PyTorch's wheel for CUDA 13 does not bring.
+find_path(CN_CUDA_INCLUDE crt/host_defines.h HINTS ${CN_TORCH_DIR}/../nvidia/cu13/include
+    ${CN_TORCH_DIR}/../nvidia/cuda_runtime/include ENV CUDA_HOME PATH_SUFFIXES include
     PATHS /usr/local/cuda/include /opt/cuda/include)
-
 find_program(CN_NVCC nvcc HINTS ENV CUDA_HOME PATH_SUFFIXES bin PATHS /usr/local/cuda/bin /opt/cuda/bin)
 set(cuda_kernels "")
 if(CN_NVCC)
@@ -26,14 +26,14 @@ endif()
 set(CN_CUDA_LIBRARIES "")
 if(EXISTS ${CN_TORCH_DIR}/lib/libtorch_cuda.so AND CN_CUDA_INCLUDE)
     find_library(CN_CUDA_RUNTIME NAMES cudart libcudart.so.13 libcudart.so.12 HINTS ${CN_CUDA_INCLUDE}/../lib64
-        ${CN_CUDA_INCLUDE}/../lib REQUIRED)
+        ${CN_CUDA_INCLUDE}/../lib ${CN_TORCH_DIR}/../nvidia/cuda_runtime/lib REQUIRED)
     set(CN_CUDA_LIBRARIES ${CN_TORCH_DIR}/lib/libtorch_cuda.so ${CN_TORCH_DIR}/lib/libc10_cuda.so ${CN_CUDA_RUNTIME})
     list(APPEND torch_sources ${cuda_kernels})
     if(cuda_kernels)
         set_source_files_properties(${cuda_kernels} PROPERTIES EXTERNAL_OBJECT ON GENERATED ON)
     endif()
     list(REMOVE_ITEM torch_sources ${cuda_none})
-    set_source_files_properties(${cuda_only} PROPERTIES INCLUDE_DIRECTORIES ${CN_CUDA_INCLUDE})
+    set_source_files_properties(${cuda_only} PROPERTIES COMPILE_OPTIONS "-isystem;${CN_CUDA_INCLUDE}")
     message(STATUS "run.device=cuda: built")
 else()
     list(REMOVE_ITEM torch_sources ${cuda_only})
@@ -47,7 +47,7 @@ else()
         set_target_properties(cuda_syntax PROPERTIES CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON)
         message(STATUS "run.device=cuda: not built (this libtorch has no CUDA); its files are compiled only")
     else()
-        message(WARNING "run.device=cuda: neither built nor compiled: no cuda_runtime_api.h found (CUDA toolkit, or -DCN_CUDA_INCLUDE=DIR)")
+        message(WARNING "run.device=cuda: neither built nor compiled: no headers (python3 -m pip install --target .deps/python nvidia-cuda-runtime nvidia-cuda-crt, or -DCN_CUDA_INCLUDE=DIR)")
         set(CN_CUDA_INCLUDE "")
     endif()
 endif()

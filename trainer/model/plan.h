@@ -81,6 +81,9 @@ enum cn_status plan_check(const struct plan *plan, uint64_t available);
  * and /sys: "" but in tests.  0: unknown. */
 uint64_t plan_available(const char *root);
 
+/* All memory of the first GPU that the NVIDIA driver shows; 0: there is none. */
+uint64_t plan_device_memory(void);
+
 /* All memory of the machine and the least limit of the control groups (0: none). */
 uint64_t plan_machine_memory(const char *root);
 uint64_t plan_group_limit(const char *root);

@@ -1,6 +1,7 @@
 /* How much memory there is: /proc/meminfo and the limits of control groups. */
 #include "plan.h"
 
+#include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -123,6 +124,28 @@ static struct group_memory group_memory(const char *root)
     }
     fclose(file);
     return memory;
+}
+
+/* A function of a shared object by name, without a cast between data and code. */
+static bool find_function(void *library, const char *name, void *out)
+{
+    void *symbol = dlsym(library, name);
+    memcpy(out, &symbol, sizeof symbol);
+    return symbol != NULL;
+}
+
+uint64_t plan_device_memory(void)
+{
+    int (*start)(unsigned), (*get)(int *, int), (*total)(size_t *, int);
+    void *library = dlopen("libcuda.so.1", RTLD_NOW | RTLD_LOCAL);
+    size_t bytes = 0;
+    int device = 0;
+    if (library && find_function(library, "cuInit", &start) &&
+        find_function(library, "cuDeviceGet", &get) &&
+        find_function(library, "cuDeviceTotalMem_v2", &total) && start(0) == 0 &&
+        get(&device, 0) == 0 && total(&bytes, device) == 0)
+        return bytes;
+    return 0;
 }
 
 uint64_t plan_machine_memory(const char *root)

@@ -94,6 +94,15 @@ at::Tensor device_upload(const device_model &model, const std::vector<number> &f
     return host.to(model.of(type));
 }
 
+/* to[rows[i]] += d[i], the same bits each time: CUDA sorts by row and adds one after the other. */
+inline void device_add_rows(at::Tensor to, const at::Tensor &rows, const at::Tensor &d)
+{
+    if (to.is_cuda())
+        to.index_put_({rows}, d, true);
+    else
+        to.index_add_(0, rows, d);
+}
+
 /* A failure of memory names the part of the plan that did not fit, and the key to change. */
 enum cn_status device_failed(const device_model *model, enum cn_status status);
 

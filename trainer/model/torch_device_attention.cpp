@@ -153,7 +153,8 @@ at::Tensor scatter(const at::Tensor &d, const at::Tensor &like, const device_spa
 {
     if (!s.key_rows.defined()) return d;
     at::Tensor sum = at::zeros(like.sizes(), like.options().dtype(at::kFloat));
-    return sum.index_add_(0, s.key_rows, d.to(at::kFloat)).to(like.scalar_type());
+    device_add_rows(sum, s.key_rows, d.to(at::kFloat));
+    return sum.to(like.scalar_type());
 }
 
 using torch::autograd::AutogradContext;

@@ -95,7 +95,9 @@ void gradient_of(const device_pending &p, const chunk &c, at::Tensor &z, const a
 {
     const double scale = 1 / p.temperature;
     device_stats stats = device_row_stats(z, scale);
-    at::Tensor sums = at::zeros({3, z.size(0)}, slopes.options()).index_add_(1, c.item_row, slopes);
+    at::Tensor sums = at::zeros({z.size(0), 3}, slopes.options());
+    device_add_rows(sums, c.item_row, slopes.t());
+    sums = sums.t().contiguous();
     device_row_slopes d = {sums[0], sums[1], sums[2]};
     at::Tensor more;
     if (wants_top(p))
@@ -205,7 +207,7 @@ void device_value_backward(device_model &model, const device_pending &p, const d
         for (size_t i = p.plan.item_start[r]; i < p.plan.item_start[r + 1]; i++)
             sums.data_ptr<double>()[r] += d_value[p.plan.items[i].token];
     const at::Tensor d = sums.to(model.device);
-    d_hidden.index_add_(0, v.rows, d.outer(v.w).to(at::kFloat));
+    device_add_rows(d_hidden, v.rows, d.outer(v.w).to(at::kFloat));
     const at::Tensor own = v.x.t().mv(d).to(at::kCPU);
     for (size_t i = 0; i < head.n_decayed; i++)
         head.gradient[i] += (float)own.data_ptr<double>()[i];

@@ -173,5 +173,5 @@ void device_backward(device_model &model, device_pending &pending, const at::Ten
         torch::autograd::backward({out}, {d});
         d = leaf.grad();
     }
-    model.gradients.back()[TENSOR_EMBED].index_add_(0, pending.rows.ids, d);
+    device_add_rows(model.gradients.back()[TENSOR_EMBED], pending.rows.ids, d);
 }
