@@ -52,8 +52,8 @@ const struct cn_command command_doctor = {
         "\n"
         "Checks processor, cores, thread settings, memory, disk, libtorch (with a short product "
         "of\n"
-        "matrices), MPI, CUDA, NCCL, HDF5 and GMP/FLINT.  Each missing part is named with the "
-        "command that\n"
+        "matrices), MPI, CUDA, NCCL, HDF5, GMP/FLINT and the reward service.  Each missing part is "
+        "named with the command that\n"
         "brings it.  The exit code is 0 whatever is found.\n",
     .run = run,
 };

@@ -32,6 +32,6 @@ void doctor_say(struct doctor *doctor, enum doctor_level level, const char *topi
 
 void doctor_machine(struct doctor *doctor); /* processor, cores, threads, memory, disk */
 void doctor_traps(struct doctor *doctor);   /* environment variables that change speed or results */
-void doctor_parts(struct doctor *doctor);   /* libtorch, MPI, CUDA, NCCL, HDF5 */
+void doctor_parts(struct doctor *doctor);   /* libtorch, MPI, CUDA, NCCL, HDF5, the service */
 
 #endif

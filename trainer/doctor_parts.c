@@ -24,6 +24,11 @@ static const bool built_math = true;
 #else
 static const bool built_math = false;
 #endif
+#if defined(CN_WITH_SERVICE)
+static const bool built_service = true;
+#else
+static const bool built_service = false;
+#endif
 #if defined(CN_WITH_MPI)
 static const bool built_mpi = true;
 #else
@@ -221,6 +226,19 @@ static void math_part(struct doctor *d)
                    "-DCN_WITH_MATH=ON");
 }
 
+static void service_part(struct doctor *d)
+{
+    const char *(*server)(void), *(*client)(void);
+    if (!built_service)
+        doctor_say(d, DOCTOR_MISSING, "service",
+                   "built without it: answers are scored in the program itself only; as root, "
+                   "apt-get install libmicrohttpd-dev libcurl4-openssl-dev libseccomp-dev, then "
+                   "launch/setup -DCN_WITH_SERVICE=ON");
+    else if (find_function(RTLD_DEFAULT, "MHD_get_version", &server) &&
+             find_function(RTLD_DEFAULT, "curl_version", &client))
+        doctor_say(d, DOCTOR_OK, "service", "libmicrohttpd %s, %s", server(), client());
+}
+
 void doctor_parts(struct doctor *d)
 {
     torch_part(d);
@@ -229,4 +247,5 @@ void doctor_parts(struct doctor *d)
     nccl_part(d);
     hdf5_part(d);
     math_part(d);
+    service_part(d);
 }

@@ -54,6 +54,8 @@ static enum cn_status pose_all(struct work *w)
 
 static enum cn_status sample_all(struct work *w)
 {
+    struct scorer *scorer = w->e->scorer;
+    struct scorer_times times;
     const struct settings *s = w->e->settings;
     const struct rollout_options options = {.sampler = w->e->sampler,
                                             .tokenizer = w->e->tokenizer,
@@ -65,15 +67,20 @@ static enum cn_status sample_all(struct work *w)
                                             .top_k = s->eval.top_k,
                                             .stop = s->rollout.stop,
                                             .progress = w->e->progress,
-                                            .progress_self = w->e->progress_self};
+                                            .progress_self = w->e->progress_self,
+                                            .finished = scorer_add,
+                                            .finished_self = scorer};
     CN_TRY(CN_NEW(w->arena, w->wishes.count, &w->answers));
     CN_TRY(CN_NEW(w->arena, w->wishes.count, &w->scored));
-    CN_TRY(rollout_collect(&options, &w->wishes, 0, w->arena, w->answers));
     const struct scoring_work work = {.wishes = w->wishes.item,
                                       .answers = w->answers,
                                       .n = w->wishes.count,
                                       .max_tokens = options.max_tokens};
-    return scoring_run(w->e->scoring, &work, w->arena, NULL, w->scored);
+    CN_TRY(scorer_begin(scorer, &work));
+    enum cn_status status = rollout_collect(&options, &w->wishes, 0, w->arena, w->answers);
+    if (status == CN_OK) status = scorer_finish(scorer, w->arena, NULL, w->scored, &times);
+    scorer_abandon(scorer);
+    return status;
 }
 
 /* Right answers of a task. */
@@ -243,7 +250,7 @@ static enum cn_status print_metrics(const struct cn_metrics *metrics)
 static enum cn_status evaluate_all(struct session *s)
 {
     const struct evaluation evaluation = {.settings = &s->settings,
-                                          .scoring = &s->scoring,
+                                          .scorer = s->scorer,
                                           .sampler = s->sampler,
                                           .tokenizer = s->tokenizer,
                                           .progress = print_progress};
@@ -281,6 +288,7 @@ static enum cn_status run(int argc, char **argv)
     arguments[argc - 2] = path;
     arguments[argc - 1] = clear;
     CN_TRY_GOTO(session_configure(&session, argc, arguments), out);
+    CN_TRY_GOTO(session_open_scorer(&session), out);
     CN_TRY_GOTO(session_open_model(&session, false), out);
     CN_TRY_GOTO(session_open_sampler(&session), out);
     CN_TRY_GOTO(session_open_sets(&session), out);

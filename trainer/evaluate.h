@@ -3,7 +3,7 @@
 #define CARNOT_EVALUATE_H
 
 #include "rollout.h"
-#include "scoring.h"
+#include "scorer.h"
 
 #include "carnot/metrics.h"
 
@@ -17,7 +17,7 @@ struct eval_set {
 
 struct evaluation {
     const struct settings *settings;
-    const struct scoring *scoring;
+    struct scorer *scorer;
     struct cn_sampler *sampler;
     struct cn_tokenizer *tokenizer;
     void (*progress)(void *self, size_t finished, size_t wishes); /* may be NULL */

@@ -116,26 +116,35 @@ static enum cn_status sample_new(struct rounds *r)
         .stop = rollout->stop,
         .ignore_eos = rollout->ignore_eos,
         .progress = e->progress,
-        .progress_self = e->progress_self};
-    CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->answers, &r->answers));
+        .progress_self = e->progress_self,
+        .finished = scorer_add,
+        .finished_self = e->scorer};
     double start = clock_seconds();
     CN_TRY(rollout_collect(&options, &r->wishes, r->n, r->arena, r->answers + r->n));
     r->times.rollout += clock_seconds() - start;
     return CN_OK;
 }
 
-static enum cn_status score_new(struct rounds *r)
+/* Samples the new wishes; answers are scored as they finish. */
+static enum cn_status answer_new(struct rounds *r)
 {
-    const struct experience *e = r->experience;
+    struct scorer *scorer = r->experience->scorer;
+    struct scorer_times times = {0, 0};
+    CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->answers, &r->answers));
+    CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->scored, &r->scored));
     const struct scoring_work work = {.wishes = r->wishes.item + r->n,
                                       .answers = r->answers + r->n,
                                       .n = r->wishes.count - r->n,
-                                      .max_tokens = (size_t)e->settings->rollout.max_tokens};
-    CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->scored, &r->scored));
-    double start = clock_seconds();
-    CN_TRY(scoring_run(e->scoring, &work, r->arena, r->call->metrics, r->scored + r->n));
-    r->times.reward += clock_seconds() - start;
-    return CN_OK;
+                                      .max_tokens =
+                                          (size_t)r->experience->settings->rollout.max_tokens};
+    CN_TRY(scorer_begin(scorer, &work));
+    enum cn_status status = sample_new(r);
+    if (status == CN_OK)
+        status = scorer_finish(scorer, r->arena, r->call->metrics, r->scored + r->n, &times);
+    scorer_abandon(scorer);
+    r->times.reward += times.added;
+    r->times.reward_busy += times.busy;
+    return status;
 }
 
 enum cn_status experience_batch(const struct wish *wishes, const struct answer *answers, size_t n,
@@ -211,8 +220,7 @@ enum cn_status experience_collect(struct experience *experience, const struct cn
         CN_TRY(cn_loss_plan(call, round, r.batch, &requests));
         CN_TRY(add_requests(&r, &requests));
         if (r.wishes.count == r.n) break;
-        CN_TRY(sample_new(&r));
-        CN_TRY(score_new(&r));
+        CN_TRY(answer_new(&r));
         CN_TRY(rebuild(&r));
     }
     *out = (struct experience_result){.batch = r.batch,

@@ -4,7 +4,7 @@
 #define CARNOT_EXPERIENCE_H
 
 #include "rollout.h"
-#include "scoring.h"
+#include "scorer.h"
 #include "tasks.h"
 
 #include "carnot/algorithm.h"
@@ -12,7 +12,7 @@
 struct experience {
     const struct settings *settings;
     const struct cn_recipe *recipe;
-    const struct scoring *scoring;
+    struct scorer *scorer;
     struct tasks *tasks;
     struct cn_tokenizer *tokenizer;
     struct cn_sampler *sampler;
@@ -23,7 +23,9 @@ struct experience {
 
 /* Times of one collection, s. */
 struct experience_times {
-    double rollout, reward;
+    double rollout;
+    double reward;      /* what scoring added: waited for after sampling had ended */
+    double reward_busy; /* answers were being scored, most of it while others were sampled */
 };
 
 /* Samples and scores the rollout of `step`; SAMPLE and REWARD columns of `batch` are written,

@@ -18,6 +18,7 @@
     X(grade)                                                                                       \
     X(tokenize)                                                                                    \
     X(gradient)                                                                                    \
+    X(serve_rewards)                                                                               \
     X(show)                                                                                        \
     X(report)                                                                                      \
     X(convert)                                                                                     \

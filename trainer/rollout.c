@@ -154,6 +154,8 @@ static enum cn_status finish(struct run *run, struct running *place)
     CN_TRY(cn_arena_text(run->arena, decoded.data, decoded.length, &text));
     answer->text = (struct cn_text){text, decoded.length};
     run->finished++;
+    if (run->options->finished)
+        run->options->finished(run->options->finished_self, (size_t)(answer - run->answers));
     return CN_OK;
 }
 

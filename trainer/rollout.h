@@ -39,6 +39,9 @@ struct rollout_options {
     /* Called after each decoding step with the number of finished answers; may be NULL. */
     void (*progress)(void *self, size_t finished, size_t wishes);
     void *progress_self;
+    /* Called for each finished answer, by its place in `answers`; may be NULL. */
+    void (*finished)(void *self, size_t i);
+    void *finished_self;
 };
 
 /* Whether one of `stop` ends in the last `fresh` bytes of the text: the first of the list that

@@ -108,6 +108,7 @@ static const char *readers_of(const char *section)
         {"record", "train"},
         {"warm_start", "train"},
         {"sft", "sft"},
+        {"service", "train, eval, serve-rewards"},
     };
     for (size_t i = 0; i < sizeof readers / sizeof *readers; i++)
         if (strcmp(readers[i][0], section) == 0) return readers[i][1];
@@ -145,7 +146,7 @@ static void add_env_and_rewards(struct tables *t)
     add_section(t,
                 (struct config_section){.path = "rewards",
                                         .summary = "what an answer is worth: a weighted sum",
-                                        .readers = "train, eval, grade",
+                                        .readers = "train, eval, grade, serve-rewards",
                                         .form = CONFIG_LIST,
                                         .options = reward_options,
                                         .fallback = cn_rewards[0] ? cn_rewards[0]->name : NULL},

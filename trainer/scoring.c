@@ -43,6 +43,9 @@ enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *aren
         (cn_json_kind(section) != CN_JSON_LIST || n == 0))
         return cn_fail(CN_ERR_CONFIG,
                        "rewards must be a list of at least one reward: [\"exact_answer\"]");
+    if (n > SCORING_ENTRIES_MAX)
+        return cn_fail(CN_ERR_CONFIG, "rewards lists %zu rewards; at most %d are possible", n,
+                       SCORING_ENTRIES_MAX);
     out->n = n ? n : 1;
     CN_TRY(CN_NEW(arena, out->n, &out->entry));
     if (n == 0) { /* the first reward of the list is the default */
@@ -65,7 +68,7 @@ enum cn_status scoring_check_gold(const struct scoring *scoring, const struct cn
     return CN_OK;
 }
 
-static void describe(const struct scoring_work *work, size_t i, struct cn_episode *out)
+void scoring_describe(const struct scoring_work *work, size_t i, struct cn_episode *out)
 {
     const struct wish *wish = &work->wishes[i];
     const struct answer *answer = &work->answers[i];
@@ -80,6 +83,14 @@ static void describe(const struct scoring_work *work, size_t i, struct cn_episod
                                .group = wish->group};
 }
 
+enum cn_scope scoring_scope(const struct scoring *scoring)
+{
+    enum cn_scope widest = CN_SCOPE_EPISODE;
+    for (size_t e = 0; e < scoring->n; e++)
+        if (scoring->entry[e].reward->scope > widest) widest = scoring->entry[e].reward->scope;
+    return widest;
+}
+
 /* Episodes [begin, end) that one call of an entry sees: one, a group, or all. */
 static size_t call_end(const struct cn_episode *episodes, size_t n, size_t begin,
                        enum cn_scope scope)
@@ -91,59 +102,77 @@ static size_t call_end(const struct cn_episode *episodes, size_t n, size_t begin
     return end;
 }
 
-static enum cn_status report(const struct scoring_entry *entry, const struct cn_outcome *outcome,
-                             struct cn_metrics *metrics)
+static enum cn_status add_metric(const struct scoring_entry *entry, const char *what, double value,
+                                 struct cn_arena *arena, struct cn_service_result *out)
 {
-    char name[160];
-    if (!metrics) return CN_OK;
-    if (outcome->has_score) {
-        snprintf(name, sizeof name, "reward/%s/mean", entry->reward->name);
-        CN_TRY(cn_metrics_mean(metrics, name, outcome->score));
-    }
-    for (size_t m = 0; m < outcome->n_metrics; m++) {
-        snprintf(name, sizeof name, "reward/%s/%s", entry->reward->name, outcome->metric[m].name);
-        CN_TRY(cn_metrics_mean(metrics, name, outcome->metric[m].value));
-    }
+    char name[160], *copy;
+    const int n = snprintf(name, sizeof name, "%s/%s", entry->reward->name, what);
+    CN_BUG_IF(n >= (int)sizeof name || out->n_metrics == CN_SERVICE_METRICS_MAX);
+    CN_TRY(cn_arena_text(arena, name, (size_t)n, &copy));
+    out->metric[out->n_metrics++] =
+        (struct cn_service_metric){.name = {copy, (size_t)n}, .value = value};
     return CN_OK;
 }
 
 /* Adds one entry's outcome to what the answer has; the first entry also gives score and verdict. */
-static void combine(const struct scoring_entry *entry, bool first, const struct cn_outcome *outcome,
-                    struct scored *out)
+static enum cn_status combine(const struct scoring_entry *entry, bool first,
+                              const struct cn_outcome *outcome, struct cn_arena *arena,
+                              struct cn_service_result *out)
 {
-    if (first) {
-        out->score = outcome->has_score ? outcome->score : 0;
-        out->verdict = outcome->verdict;
-        out->extracted = outcome->extracted;
-    }
-    if (outcome->has_score)
+    if (first)
+        *out = (struct cn_service_result){.has_score = outcome->has_score,
+                                          .has_reward = true,
+                                          .score = outcome->has_score ? outcome->score : 0,
+                                          .verdict = outcome->verdict,
+                                          .extracted = outcome->extracted,
+                                          .gold_type =
+                                              cn_text(outcome->gold_type ? outcome->gold_type : ""),
+                                          .tier = cn_text(outcome->tier ? outcome->tier : ""),
+                                          .ops = outcome->ops};
+    if (outcome->has_score) {
         out->reward += entry->weight * outcome->score;
-    else if (entry->weight != 0 || first)
-        out->drop = CN_DROP_UNSCORED;
+        CN_TRY(add_metric(entry, "mean", outcome->score, arena, out));
+    } else if (entry->weight != 0 || first) {
+        out->has_reward = false;
+    }
+    for (size_t m = 0; m < outcome->n_metrics; m++)
+        CN_TRY(add_metric(entry, outcome->metric[m].name, outcome->metric[m].value, arena, out));
+    return CN_OK;
 }
 
-enum cn_status scoring_run(const struct scoring *scoring, const struct scoring_work *work,
-                           struct cn_arena *arena, struct cn_metrics *metrics, struct scored *out)
+enum cn_status scoring_episodes(const struct scoring *scoring, const struct cn_episode *episodes,
+                                size_t n, struct cn_arena *arena, struct cn_service_result *out)
 {
-    struct cn_episode *episodes;
     struct cn_outcome *outcomes;
-    CN_TRY(CN_NEW(arena, work->n, &episodes));
-    CN_TRY(CN_NEW(arena, work->n, &outcomes));
-    memset(out, 0, work->n * sizeof *out);
-    for (size_t i = 0; i < work->n; i++)
-        describe(work, i, &episodes[i]);
+    CN_TRY(CN_NEW(arena, n, &outcomes));
     for (size_t e = 0; e < scoring->n; e++) {
         const struct scoring_entry *entry = &scoring->entry[e];
-        memset(outcomes, 0, work->n * sizeof *outcomes);
-        for (size_t begin = 0, end; begin < work->n; begin = end) {
-            end = call_end(episodes, work->n, begin, entry->reward->scope);
+        memset(outcomes, 0, n * sizeof *outcomes);
+        for (size_t begin = 0, end; begin < n; begin = end) {
+            end = call_end(episodes, n, begin, entry->reward->scope);
             CN_TRY(entry->reward->score(entry->settings, episodes + begin, end - begin, arena,
                                         outcomes + begin));
         }
-        for (size_t i = 0; i < work->n; i++) {
-            combine(entry, e == 0, &outcomes[i], &out[i]);
-            CN_TRY(report(entry, &outcomes[i], metrics));
-        }
+        for (size_t i = 0; i < n; i++)
+            CN_TRY(combine(entry, e == 0, &outcomes[i], arena, &out[i]));
+    }
+    return CN_OK;
+}
+
+enum cn_status scoring_take(const struct cn_service_result *result, struct cn_arena *arena,
+                            struct cn_metrics *metrics, struct scored *out)
+{
+    char name[160], *text;
+    CN_TRY(cn_arena_text(arena, result->extracted.data, result->extracted.length, &text));
+    *out = (struct scored){.score = result->has_score ? result->score : 0,
+                           .reward = result->has_reward ? result->reward : 0,
+                           .verdict = result->verdict,
+                           .drop = result->has_reward ? CN_DROP_NONE : CN_DROP_UNSCORED,
+                           .extracted = {text, result->extracted.length}};
+    for (size_t m = 0; metrics && m < result->n_metrics; m++) {
+        snprintf(name, sizeof name, "reward/%.*s", (int)result->metric[m].name.length,
+                 result->metric[m].name.data);
+        CN_TRY(cn_metrics_mean(metrics, name, result->metric[m].value));
     }
     return CN_OK;
 }

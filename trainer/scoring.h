@@ -10,7 +10,9 @@
 
 #include "carnot/data.h"
 #include "carnot/metrics.h"
-#include "carnot/reward.h"
+#include "carnot/service.h"
+
+enum { SCORING_ENTRIES_MAX = CN_SERVICE_METRICS_MAX / (1 + CN_OUTCOME_METRICS_MAX) };
 
 struct scoring_entry {
     const struct cn_reward *reward;
@@ -46,9 +48,22 @@ struct scoring_work {
     size_t n, max_tokens;
 };
 
-/* Scores everything; out (n).  Adds reward/<name>/... metrics unless `metrics` is NULL.
- * Pieces of `out` live in `arena`.  Fails: as the rewards.  Not collective. */
-enum cn_status scoring_run(const struct scoring *scoring, const struct scoring_work *work,
-                           struct cn_arena *arena, struct cn_metrics *metrics, struct scored *out);
+/* Answer `i` of the work as the rewards see it. */
+void scoring_describe(const struct scoring_work *work, size_t i, struct cn_episode *out);
+
+/* The widest scope of the entries: an answer can be scored before the others have finished only if
+ * this is CN_SCOPE_EPISODE. */
+enum cn_scope scoring_scope(const struct scoring *scoring);
+
+/* Every entry on every episode; out (n), its pieces live in `arena` or are borrowed from the
+ * episodes.  Metrics are named "REWARD/what"; REWARD/mean is that reward's score.
+ * Fails: as the rewards.  Not collective. */
+enum cn_status scoring_episodes(const struct scoring *scoring, const struct cn_episode *episodes,
+                                size_t n, struct cn_arena *arena, struct cn_service_result *out);
+
+/* What the trainer keeps of a result, texts copied to `arena`; adds reward/... metrics unless
+ * `metrics` is NULL. */
+enum cn_status scoring_take(const struct cn_service_result *result, struct cn_arena *arena,
+                            struct cn_metrics *metrics, struct scored *out);
 
 #endif

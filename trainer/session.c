@@ -74,6 +74,27 @@ enum cn_status session_configure(struct session *s, int argc, char **argv)
     return check_sampling(s);
 }
 
+/* The sections that a service reads. */
+static enum cn_status service_sections(const struct session *s, struct cn_str *out)
+{
+    static const char *const names[] = {"rewards", "service"};
+    const char *before = "{";
+    for (size_t i = 0; i < sizeof names / sizeof *names; i++) {
+        const struct cn_json *section = config_section(s->config, names[i]);
+        if (cn_json_kind(section) == CN_JSON_NULL) continue;
+        CN_TRY(cn_str_format(out, "%s\"%s\": ", before, names[i]));
+        CN_TRY(cn_json_print(section, false, out));
+        before = ", ";
+    }
+    return cn_str_add(out, out->length ? "}" : "{}");
+}
+
+enum cn_status session_open_scorer(struct session *s)
+{
+    CN_TRY(service_sections(s, &s->service));
+    return scorer_open(&s->scoring, &s->settings.service, cn_str_text(&s->service), &s->scorer);
+}
+
 enum cn_status session_dtype(const struct session *s, enum cn_dtype *out)
 {
     const char *name = s->settings.model.dtype;
@@ -232,6 +253,8 @@ void session_close(struct session *s)
     if (s->model) cn_model_close(s->model);
     if (s->tokenizer) cn_tokenizer_close(s->tokenizer);
     if (s->config) config_close(s->config);
+    scorer_close(s->scorer);
+    cn_str_free(&s->service);
     cn_str_free(&s->resolved);
     cn_arena_free(&s->arena);
     memset(s, 0, sizeof *s);

@@ -5,7 +5,7 @@
 
 #include "core/config.h"
 #include "evaluate.h"
-#include "scoring.h"
+#include "scorer.h"
 #include "settings.h"
 #include "tasks.h"
 
@@ -19,9 +19,11 @@ struct session {
     struct settings settings;
     struct cn_recipe recipe;
     struct scoring scoring;
+    struct scorer *scorer;
     const struct cn_env *env;
     const void *env_settings;
     struct cn_str resolved; /* config.resolved.json */
+    struct cn_str service;  /* the part of it that a reward service reads */
     struct cn_tokenizer *tokenizer;
     struct cn_model *model;
     struct cn_sampler *sampler;
@@ -36,6 +38,10 @@ struct session {
 /* Reads configuration files and overrides; `session` is zeroed first.  Cheap: nothing of the model
  * is touched. Fails: CN_ERR_CONFIG, CN_ERR_IO. */
 enum cn_status session_configure(struct session *session, int argc, char **argv);
+
+/* Opens what scores answers.  Before the model, while the process is small and has one thread: a
+ * service of our own is forked from it.  Fails: CN_ERR_CONFIG, CN_ERR_VERIFIER. */
+enum cn_status session_open_scorer(struct session *session);
 
 /* Opens tokenizer and model; trainable: with optimizer.  Fails: CN_ERR_MODEL, CN_ERR_DATA (a
  * tokenizer that does not fit the embedding), CN_ERR_CONFIG. */

@@ -129,6 +129,8 @@ static const struct cn_option sft_options[] = {
     {0}};
 // clang-format on
 
+#define service_options cn_service_options /* rewards/service owns that table */
+
 const struct settings_section settings_sections[] = {
 #define X(name, type, text) {#name, text, name##_options, offsetof(struct settings, name)},
     SETTINGS_SECTIONS(X)

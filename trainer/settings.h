@@ -4,6 +4,7 @@
 #define CARNOT_SETTINGS_H
 
 #include "carnot/option.h"
+#include "carnot/service.h"
 
 enum { SETTINGS_RESUME_AUTO, SETTINGS_RESUME_NEVER };
 enum { SETTINGS_OVER_LONG_DROP, SETTINGS_OVER_LONG_ERROR };
@@ -99,7 +100,8 @@ struct supervised_settings {
     X(checkpoint, checkpoint, "when and how many checkpoints are kept")                            \
     X(record, record, "what is written about every token")                                         \
     X(warm_start, supervised, "supervised steps before reinforcement")                             \
-    X(sft, supervised, "supervised fine-tuning (carnot sft)")
+    X(sft, supervised, "supervised fine-tuning (carnot sft)")                                      \
+    X(service, cn_service, "the reward service: where answers are scored, and how it listens")
 
 struct settings {
 #define X(name, type, text) struct type##_settings name;

@@ -51,6 +51,7 @@ static enum cn_status take_times(struct train *t, const struct experience_result
     CN_TRY(cn_metrics_set(&t->metrics, "time/step_s", seconds));
     CN_TRY(cn_metrics_set(&t->metrics, "time/rollout_s", experience->times.rollout));
     CN_TRY(cn_metrics_set(&t->metrics, "time/reward_s", experience->times.reward));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/reward_busy_s", experience->times.reward_busy));
     CN_TRY(cn_metrics_set(&t->metrics, "time/logprob_s", update->score));
     CN_TRY(cn_metrics_set(&t->metrics, "time/train_s", update->train));
     CN_TRY(cn_metrics_set(&t->metrics, "time/other_s", seconds - known));

@@ -77,7 +77,7 @@ static enum cn_status keep_best(struct train *t)
 enum cn_status train_evaluate(struct train *t, uint64_t step, struct eval_result *first)
 {
     const struct evaluation evaluation = {.settings = &t->session.settings,
-                                          .scoring = &t->session.scoring,
+                                          .scorer = t->session.scorer,
                                           .sampler = t->session.sampler,
                                           .tokenizer = t->session.tokenizer,
                                           .progress = report_progress,

@@ -116,7 +116,7 @@ static void connect(struct train *t)
     struct session *s = &t->session;
     t->experience = (struct experience){.settings = &s->settings,
                                         .recipe = &s->recipe,
-                                        .scoring = &s->scoring,
+                                        .scorer = s->scorer,
                                         .tasks = s->train,
                                         .tokenizer = s->tokenizer,
                                         .sampler = s->sampler,
@@ -142,6 +142,7 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
     run_signals_catch();
     CN_TRY(dry_run_check(&t->session, NULL));
     CN_TRY(open_run(t, argv, &resume));
+    CN_TRY(session_open_scorer(&t->session));
     CN_TRY(session_open_model(&t->session, true));
     CN_TRY(session_open_sampler(&t->session));
     CN_TRY(session_open_train(&t->session));

@@ -30,6 +30,11 @@ struct cn_episode {
 enum cn_status cn_episode_read(const struct cn_json *object, struct cn_arena *arena,
                                struct cn_episode *out);
 
+/* The same from its main parts, which another protocol calls otherwise. */
+enum cn_status cn_episode_set(const struct cn_json *prompt, const struct cn_json *response,
+                              const struct cn_json *ground_truth, struct cn_arena *arena,
+                              struct cn_episode *out);
+
 /* A further number that a reward reports, shown as reward/<reward>/<name>. */
 struct cn_named {
     const char *name;
@@ -60,6 +65,7 @@ struct cn_reward {
     size_t settings_size;
     enum cn_scope scope; /* what `episodes` of one call are */
     bool needs_ground_truth;
+    bool starts_programs; /* needs fork and exec: a worker that scores with it is not confined */
     enum cn_status (*score)(const void *settings, const struct cn_episode *episodes, size_t n,
                             struct cn_arena *arena, struct cn_outcome *out);
 

@@ -96,25 +96,36 @@ out:
     return status;
 }
 
-enum cn_status cn_episode_read(const struct cn_json *object, struct cn_arena *arena,
-                               struct cn_episode *out)
+enum cn_status cn_episode_set(const struct cn_json *prompt, const struct cn_json *response,
+                              const struct cn_json *ground_truth, struct cn_arena *arena,
+                              struct cn_episode *out)
 {
-    const struct cn_json *prompt = cn_json_get(object, "prompt"),
-                         *response = cn_json_get(object, "response");
-    struct cn_episode episode = {.response = cn_json_text(response), .row = {"", 0}};
-    int64_t tokens, max_tokens;
-    if (cn_json_kind(object) != CN_JSON_OBJECT)
-        return cn_fail(CN_ERR_DATA, "an answer to score is a JSON object");
+    struct cn_episode episode = {
+        .response = cn_json_text(response), .row = {"", 0}, .stop = CN_STOP_EOS};
     if (cn_json_kind(response) != CN_JSON_TEXT)
         return cn_fail(CN_ERR_DATA, "the row has no text \"response\"");
     if (cn_json_kind(prompt) != CN_JSON_NULL && cn_json_kind(prompt) != CN_JSON_TEXT &&
         cn_json_kind(prompt) != CN_JSON_LIST)
         return cn_fail(CN_ERR_DATA, "\"prompt\" must be a text or a list of messages");
-    CN_TRY(as_text(cn_json_get(object, "ground_truth"), arena, &episode.ground_truth));
+    CN_TRY(as_text(ground_truth, arena, &episode.ground_truth));
+    episode.prompt_text = (struct cn_text){"", 0};
     if (cn_json_kind(prompt) == CN_JSON_LIST)
         CN_TRY(read_messages(prompt, arena, &episode.prompt));
     else
         CN_TRY(as_text(prompt, arena, &episode.prompt_text));
+    *out = episode;
+    return CN_OK;
+}
+
+enum cn_status cn_episode_read(const struct cn_json *object, struct cn_arena *arena,
+                               struct cn_episode *out)
+{
+    struct cn_episode episode;
+    int64_t tokens, max_tokens;
+    if (cn_json_kind(object) != CN_JSON_OBJECT)
+        return cn_fail(CN_ERR_DATA, "an answer to score is a JSON object");
+    CN_TRY(cn_episode_set(cn_json_get(object, "prompt"), cn_json_get(object, "response"),
+                          cn_json_get(object, "ground_truth"), arena, &episode));
     CN_TRY(cn_json_int_or(object, "response_tokens", 0, INT32_MAX, 0, &tokens));
     CN_TRY(cn_json_int_or(object, "max_tokens", 0, INT32_MAX, 0, &max_tokens));
     CN_TRY(read_stop(object, &episode.stop));
