@@ -367,7 +367,12 @@ TEST(every_reward_can_be_found_and_reads_its_defaults)
         CHECK(cn_rewards[i]->summary && cn_rewards[i]->reference && cn_rewards[i]->score);
         struct cn_episode empty = {.stop = CN_STOP_EOS};
         struct cn_outcome out;
-        CHECK_OK(bench_score(&bench, &empty, &out));
+        const enum cn_status status = bench_score(&bench, &empty, &out);
+        if (status == CN_ERR_CONFIG && strstr(cn_fail_message(), "CN_WITH_"))
+            printf("  %s: not in this build\n", cn_rewards[i]->name);
+        else
+            CHECK_OK(status);
+        cn_fail_clear();
         cn_arena_free(&bench.arena);
     }
     CHECK(cn_reward_find("nothing") == NULL);
