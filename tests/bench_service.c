@@ -37,6 +37,7 @@ struct bench {
     unsigned long long serial, samples, requests, wrong;
     double *latency;
     size_t n_latency;
+    long resident_early, resident_late; /* KiB */
     int port;
     pid_t server;
 };
@@ -62,8 +63,8 @@ static int start_server(struct bench *b, const char *self)
     b->server = fork();
     if (b->server == 0) {
         close(ends[0]);
-        execl(program, program, "serve-rewards", "service.port=0", "service.cache=0", workers,
-              "--announce", announce, (char *)NULL);
+        execl(program, program, "serve-rewards", "service.port=0", "service.cache=0",
+              "service.code_workers=0", workers, "--announce", announce, (char *)NULL);
         _exit(127);
     }
     close(ends[1]);
@@ -158,10 +159,23 @@ static int turn(struct bench *b, size_t i)
     return 0;
 }
 
+/* Resident KiB of the server. */
+static long resident(const struct bench *b)
+{
+    char path[64];
+    long pages = 0;
+    snprintf(path, sizeof path, "/proc/%d/statm", (int)b->server);
+    FILE *file = fopen(path, "r");
+    if (file && fscanf(file, "%*d %ld", &pages) != 1) pages = 0;
+    if (file) fclose(file);
+    return pages * sysconf(_SC_PAGESIZE) / 1024;
+}
+
 static int run(struct bench *b)
 {
-    const double until = now_s() + b->seconds;
+    const double begun = now_s(), until = begun + b->seconds;
     while (now_s() < until) {
+        if (!b->resident_early && now_s() > begun + b->seconds / 5) b->resident_early = resident(b);
         if (poll(b->wait, b->connections, 1000) <= 0) return -1;
         for (size_t i = 0; i < b->connections; i++)
             if (b->wait[i].revents && turn(b, i)) return -1;
@@ -215,6 +229,7 @@ int main(int argc, char **argv)
     const double start = now_s();
     const int failed = run(&b);
     const double seconds = now_s() - start;
+    b.resident_late = resident(&b);
     kill(b.server, SIGTERM);
     for (size_t i = 0; i < b.connections; i++)
         close(b.line[i].fd);
@@ -229,5 +244,7 @@ int main(int argc, char **argv)
            "workers %.2f s of %.2f s\n",
            n ? 1e3 * b.latency[n / 2] : 0, n ? 1e3 * b.latency[n * 99 / 100] : 0,
            cpu_of(RUSAGE_SELF), cpu_of(RUSAGE_CHILDREN), seconds);
+    printf("%llu requests; memory of the server: %ld KiB after a fifth, %ld KiB at the end\n",
+           b.requests, b.resident_early, b.resident_late);
     return failed || b.wrong;
 }

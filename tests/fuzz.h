@@ -10,6 +10,8 @@
 #include "carnot/json.h"
 #include "carnot/log.h"
 #include "carnot/tokenizer.h"
+#include "rewards/service/frame.h"
+#include "rewards/service/request.h"
 #include "trainer/core/config.h"
 #include "trainer/model/gguf.h"
 #include "trainer/model/safetensors.h"
@@ -209,8 +211,64 @@ static inline bool fuzz_jsonl(const void *bytes, size_t size)
     return true;
 }
 
+/* A request to the reward service: the first byte chooses the protocol, the rest is the body.
+ * Whatever is accepted can be framed, scored and answered, and every reply is JSON. */
+static inline bool fuzz_service(const void *bytes, size_t size)
+{
+    static const char *const special[] = {"</s>"};
+    const unsigned char *text = bytes;
+    struct service_request *request;
+    struct cn_arena arena = {0};
+    struct cn_str frame = {0}, reply = {0};
+    struct reply_counts counts;
+    struct cn_json *root;
+    if (!size) return false;
+    const struct cn_text body = {(const char *)text + 1, size - 1};
+    if (fuzz_refused(request_read(text[0] % SERVICE_FORM_COUNT, body, (struct cn_texts){special, 1},
+                                  &request)))
+        return false;
+    for (size_t i = 0; i < request->n; i++) {
+        struct service_item *item = &request->item[i];
+        struct cn_service_result result = {.verdict = CN_VERDICT_WRONG, .has_score = true};
+        struct cn_episode episode;
+        if (item->error.length || i % 7 == 6) continue;
+        const struct cn_text frame_body = {item->work.frame + FRAME_HEAD,
+                                           item->work.length - FRAME_HEAD};
+        FUZZ_PROMISE(frame_read_episode(frame_body, &arena, &episode) == CN_OK);
+        result.extracted = episode.response;
+        cn_str_clear(&frame);
+        FUZZ_PROMISE(frame_result(&result, 1000, &frame) == CN_OK);
+        FUZZ_PROMISE(request_settle(item, (struct cn_text){frame.data + FRAME_HEAD,
+                                                           frame.length - FRAME_HEAD}) == CN_OK);
+    }
+    const struct reply_setup setup = {.rules = "0"};
+    FUZZ_PROMISE(reply_write(request, &setup, &reply, &counts) == CN_OK);
+    FUZZ_PROMISE(cn_json_parse(cn_str_text(&reply), "reply", &root) == CN_OK);
+    cn_json_close(root);
+    request_close(request);
+    cn_arena_free(&arena);
+    cn_str_free(&frame);
+    cn_str_free(&reply);
+    return true;
+}
+
+/* Bytes of a worker that somebody has taken over, and of a parent that is not ours. */
+static inline bool fuzz_frame(const void *bytes, size_t size)
+{
+    struct cn_service_result result;
+    struct cn_episode episode;
+    struct cn_arena arena = {0};
+    const struct cn_text body = {bytes, size};
+    const bool read = !fuzz_refused(frame_read_result(body, &result));
+    const bool asked = !fuzz_refused(frame_read_episode(body, &arena, &episode));
+    if (read) FUZZ_PROMISE(result.verdict < CN_VERDICT_COUNT);
+    if (asked) FUZZ_PROMISE(episode.stop < CN_STOP_COUNT);
+    cn_arena_free(&arena);
+    return read || asked;
+}
+
 /* The readers and the names of their corpora. */
-#define FUZZ_TARGETS(X) X(json) X(safetensors) X(gguf) X(tokenizer) X(jsonl)
+#define FUZZ_TARGETS(X) X(json) X(safetensors) X(gguf) X(tokenizer) X(jsonl) X(service) X(frame)
 
 /* The body of a libFuzzer program. */
 #define FUZZ_MAIN(name)                                                                            \

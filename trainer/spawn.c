@@ -96,8 +96,8 @@ enum cn_status spawn_service(struct cn_text config, struct spawn **out)
     snprintf(number, sizeof number, "%d", pipes[1]);
     char name[] = "carnot", command[] = "serve-rewards", flag[] = "--announce",
          mode[] = "service.mode=in_process", host[] = "service.host=127.0.0.1",
-         port[] = "service.port=0";
-    char *const argv[] = {name, command, path, mode, host, port, flag, number, NULL};
+         port[] = "service.port=0", code[] = "service.code_workers=0";
+    char *const argv[] = {name, command, path, mode, host, port, code, flag, number, NULL};
     const pid_t parent = getpid();
     spawn->pid = fork();
     if (spawn->pid == 0) become(argv, file, pipes[1], parent);

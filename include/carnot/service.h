@@ -55,10 +55,10 @@ struct cn_service_settings {
     const char *token_file;
     /* server */
     const char *host;
-    int64_t port, workers, queue, cache, connections;
+    int64_t port, workers, code_workers, queue, cache, connections;
     double item_timeout_s, queue_wait_s, idle_s, stop_s, unscored;
     int64_t body_mb, buffer_mb, memory_mb;
-    bool insecure;
+    bool insecure, code_insecure;
     struct cn_texts allow, special_tokens;
 };
 extern const struct cn_option cn_service_options[];

@@ -333,8 +333,7 @@ enum cn_status cn_service_client_drive(struct cn_service_client *client, double 
     CN_TRY(receive(client));
     CN_TRY(send_waiting(client, now_s()));
     curl_multi_perform(client->multi, &running);
-    if (client->pending || wait_s > 0)
-        curl_multi_poll(client->multi, NULL, 0, (int)(1e3 * wait_s), NULL);
+    if (client->pending) curl_multi_poll(client->multi, NULL, 0, (int)(1e3 * wait_s), NULL);
     curl_multi_perform(client->multi, &running);
     CN_TRY(receive(client));
     expire(client, now_s());

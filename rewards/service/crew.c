@@ -68,6 +68,7 @@ static _Noreturn void become_worker(struct crew *crew, struct worker *self, int 
                                        .progress = self->progress,
                                        .socket = socket,
                                        .memory = crew->setup.memory,
+                                       .extracted_max = crew->setup.extracted_max,
                                        .parent = parent};
     setpgid(0, 0);
     if (crew->setup.secret) explicit_bzero(crew->setup.secret, crew->setup.secret_size);
@@ -133,7 +134,9 @@ static enum cn_status bury(struct crew *crew, struct worker *w, enum cn_verdict 
     enum cn_status status = receive(crew, w, &broken);
     const uint64_t guilty = atomic_load(&w->progress->started);
     const bool worked = w->seen > 0 || guilty > 0;
-    close(w->socket); /* leaves the epoll set with it */
+    /* A child that is being forked has a copy of the socket, so closing alone would not do. */
+    epoll_ctl(crew->epoll, EPOLL_CTL_DEL, w->socket, NULL);
+    close(w->socket);
     cn_str_free(&w->in);
     w->pid = 0;
     w->writing = NULL;
@@ -204,7 +207,7 @@ static enum cn_status receive(struct crew *crew, struct worker *w, bool *broken)
         size_t used = 0;
         while (w->in.length - used >= sizeof head) {
             memcpy(&head, w->in.data + used, sizeof head);
-            *broken = head.length > FRAME_RESULT_MAX;
+            *broken = head.length > crew->setup.extracted_max + FRAME_REST_MAX;
             if (*broken || w->in.length - used - sizeof head < head.length) break;
             const struct cn_text body = {w->in.data + used + sizeof head, head.length};
             *broken = !take_frame(crew, w, head, body);
@@ -330,6 +333,7 @@ static enum cn_status take_events(struct crew *crew)
     for (int i = 0; i < n; i++) {
         struct worker *w = events[i].data.ptr;
         bool broken = false;
+        if (!w->pid) continue; /* buried in this very turn */
         if (events[i].events & EPOLLOUT) send_work(crew, w);
         if (events[i].events & ~(uint32_t)EPOLLOUT) CN_TRY(receive(crew, w, &broken));
         keep_pace(crew, w);

@@ -15,6 +15,7 @@ struct crew;
 struct crew_setup {
     const struct cn_service_scorer *scorer;
     size_t workers, memory; /* memory: bytes per worker */
+    size_t extracted_max;   /* bytes; longer extracted answers are cut */
     double item_timeout_s;
     void *secret; /* zeroed in every worker before it starts; may be NULL */
     size_t secret_size;

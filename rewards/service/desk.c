@@ -224,6 +224,7 @@ enum cn_status desk_open(const struct desk_setup *setup, struct desk **out)
                                     .workers = workers_of(setup->settings),
                                     .memory = (size_t)setup->settings->memory_mb << 20,
                                     .item_timeout_s = setup->settings->item_timeout_s,
+                                    .extracted_max = setup->extracted_max,
                                     .secret = setup->secret,
                                     .secret_size = setup->secret_size,
                                     .done = on_done,

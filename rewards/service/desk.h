@@ -12,6 +12,7 @@ struct desk;
 struct desk_setup {
     const struct cn_service_settings *settings;
     const struct cn_service_scorer *scorer;
+    size_t extracted_max; /* bytes; longer extracted answers are cut */
     struct tally *tally;
     /* All items of a request have results, or its deadline is over.  The owner must answer and then
      * call desk_leave.  Called from desk_run and, for what the cache knows, from desk_enter. */

@@ -1,6 +1,8 @@
 /* One request after the other: who may ask what, its body, its place at the desk, its reply. */
 #include "server.h"
 
+#include "code.h"
+
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -85,13 +87,14 @@ void exchange_finished(void *self, struct service_request *request)
     x->state = EXCHANGE_READY;
     if (reply_write(request, &setup, &x->reply, &counts) == CN_OK) {
         x->unscored = counts.unscored;
-        if (request->form != SERVICE_SCORE) server->tally.unscored_numbers += counts.unscored;
+        if (request->form == SERVICE_RUN_CODE) x->unscored = 0;
+        if (request->form != SERVICE_SCORE) server->tally.unscored_numbers += x->unscored;
     } else {
         set_error(x, MHD_HTTP_INTERNAL_SERVER_ERROR, cn_fail_message());
         cn_fail_clear();
     }
     x->request = NULL;
-    desk_leave(server->desk, request);
+    desk_leave(x->desk, request);
     count_bytes(x, x->reply.length);
     wake(x);
 }
@@ -132,7 +135,7 @@ static bool enter_desk(struct exchange *x)
     char message[160];
     x->state = EXCHANGE_SCORING;
     x->request->owner = x;
-    const enum desk_answer answer = desk_enter(server->desk, x->request, server->now);
+    const enum desk_answer answer = desk_enter(x->desk, x->request, server->now);
     if (answer == DESK_FULL) return false;
     if (answer == DESK_TAKEN) return true;
     snprintf(message, sizeof message,
@@ -166,9 +169,27 @@ void exchange_admit_waiting(struct server *server)
             leave_waiting_room(x);
             request_close(x->request);
             x->request = NULL;
-            set_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "the queue was full for too long");
+            /* SandboxFusion's clients try again after this code only. */
+            set_error(x,
+                      x->route == ROUTE_RUN_CODE ? MHD_HTTP_GATEWAY_TIMEOUT
+                                                 : MHD_HTTP_SERVICE_UNAVAILABLE,
+                      "the queue was full for too long");
         }
         if (x->state == EXCHANGE_READY) wake(x);
+    }
+}
+
+void exchange_give_up(struct server *server)
+{
+    for (struct exchange *x = server->youngest; x; x = x->older) {
+        if (!x->suspended) continue;
+        if (x->state == EXCHANGE_WAITING) {
+            leave_waiting_room(x);
+            request_close(x->request);
+            x->request = NULL;
+        }
+        set_error(x, MHD_HTTP_SERVICE_UNAVAILABLE, "the service was stopped");
+        wake(x);
     }
 }
 
@@ -182,7 +203,8 @@ static void score_body(struct exchange *x)
 {
     static const enum service_form forms[] = {[ROUTE_SCORE] = SERVICE_SCORE,
                                               [ROUTE_GET_REWARD] = SERVICE_GET_REWARD,
-                                              [ROUTE_RM] = SERVICE_RM};
+                                              [ROUTE_RM] = SERVICE_RM,
+                                              [ROUTE_RUN_CODE] = SERVICE_RUN_CODE};
     const struct server *server = x->server;
     const enum cn_status status = request_read(forms[x->route], cn_str_text(&x->body),
                                                server->settings->special_tokens, &x->request);
@@ -223,14 +245,13 @@ static void answer_page(struct exchange *x)
     if (status != CN_OK) set_error(x, MHD_HTTP_INTERNAL_SERVER_ERROR, cn_fail_message());
 }
 
-/* Programs are run by the sandbox, which this build lacks. */
-static void run_code(struct exchange *x)
+/* This machine cannot isolate programs, or was told not to run any. */
+static void refuse_code(struct exchange *x)
 {
     x->state = EXCHANGE_READY;
     x->code = MHD_HTTP_OK;
-    cn_str_add(&x->reply, "{\"status\": \"SandboxError\", \"message\": \"this build has no sandbox "
-                          "for programs\", \"compile_result\": null, \"run_result\": null, "
-                          "\"executor_pod_name\": null, \"files\": {}}");
+    if (code_reply_error(&x->reply, x->server->no_code.data) != CN_OK)
+        set_error(x, MHD_HTTP_INTERNAL_SERVER_ERROR, "out of memory");
 }
 
 static void complete(struct exchange *x)
@@ -242,9 +263,9 @@ static void complete(struct exchange *x)
     }
     if (x->code)
         x->state = EXCHANGE_READY; /* refused while the body came */
-    else if (x->route == ROUTE_RUN_CODE)
-        run_code(x);
-    else if (x->route < ROUTE_RUN_CODE)
+    else if (x->route == ROUTE_RUN_CODE && !x->desk)
+        refuse_code(x);
+    else if (x->route <= ROUTE_RUN_CODE)
         score_body(x);
     else
         answer_page(x);
@@ -278,6 +299,7 @@ static void check_head(struct exchange *x, const char *url, const char *method)
     const bool get = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0,
                post = strcmp(method, "POST") == 0;
     x->route = route_of(path);
+    x->desk = x->route == ROUTE_RUN_CODE ? server->code : server->desk;
     if (!auth_address(&server->auth, client_of(x->connection)))
         set_error(x, MHD_HTTP_FORBIDDEN, "your address is not in service.allow");
     else if (!shown && x->route != ROUTE_HEALTH)
@@ -340,6 +362,9 @@ enum MHD_Result exchange_handle(void *self, struct MHD_Connection *connection, c
         x->server = server;
         x->connection = connection;
         server->n_exchanges++;
+        x->older = server->youngest;
+        if (x->older) x->older->younger = x;
+        server->youngest = x;
         *context = x;
         check_head(x, url, method);
         return x->state == EXCHANGE_READY ? send_reply(x) : MHD_YES;
@@ -367,7 +392,7 @@ void exchange_completed(void *self, struct MHD_Connection *connection, void **co
         leave_waiting_room(x);
         request_close(x->request);
     } else if (x->request) {
-        desk_leave(server->desk, x->request);
+        desk_leave(x->desk, x->request);
     }
     count_bytes(x, 0);
     cn_str_free(&x->body);
@@ -375,6 +400,11 @@ void exchange_completed(void *self, struct MHD_Connection *connection, void **co
     x->line->busy = false;
     x->line->give_up_at = server->now + server->settings->idle_s;
     server->n_exchanges--;
+    if (x->older) x->older->younger = x->younger;
+    if (x->younger)
+        x->younger->older = x->older;
+    else
+        server->youngest = x->older;
     free(x);
     *context = NULL;
 }

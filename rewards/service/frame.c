@@ -62,7 +62,8 @@ enum cn_status frame_episode(const struct cn_episode *episode, struct cn_str *ou
     return end(out, start);
 }
 
-enum cn_status frame_result(const struct cn_service_result *result, struct cn_str *out)
+enum cn_status frame_result(const struct cn_service_result *result, size_t extracted_max,
+                            struct cn_str *out)
 {
     const struct result_fields fields = {.score = result->score,
                                          .reward = result->reward,
@@ -73,7 +74,7 @@ enum cn_status frame_result(const struct cn_service_result *result, struct cn_st
                                          .ops = result->ops};
     struct cn_text extracted = result->extracted;
     size_t start;
-    if (extracted.length > FRAME_EXTRACTED_MAX) extracted.length = FRAME_EXTRACTED_MAX;
+    if (extracted.length > extracted_max) extracted.length = extracted_max;
     CN_TRY(begin(out, &fields, sizeof fields, &start));
     CN_TRY(put_text(out, extracted));
     CN_TRY(put_text(out, result->gold_type));
@@ -89,7 +90,7 @@ enum cn_status frame_result(const struct cn_service_result *result, struct cn_st
 enum cn_status frame_verdict(enum cn_verdict verdict, struct cn_str *out)
 {
     const struct cn_service_result result = {.verdict = verdict};
-    return frame_result(&result, out);
+    return frame_result(&result, 0, out);
 }
 
 /* ---- reading -------------------------------------------------------------------------------- */

@@ -6,9 +6,8 @@
 #include "carnot/service.h"
 
 enum {
-    FRAME_HEAD = 16,              /* length (4), zero (4), ticket (8) */
-    FRAME_RESULT_MAX = 1 << 17,   /* a longer result is a broken worker */
-    FRAME_EXTRACTED_MAX = 1 << 15 /* longer answers are shown cut */
+    FRAME_HEAD = 16,         /* length (4), zero (4), ticket (8) */
+    FRAME_REST_MAX = 1 << 16 /* bytes of a result beside `extracted`; more is a broken worker */
 };
 
 /* A frame's length without its head, and its ticket: the place of the item in its worker's life. */
@@ -17,9 +16,11 @@ struct frame_head {
     uint64_t ticket;
 };
 
-/* Appends a frame with ticket 0.  Fails: CN_ERR_MEMORY; CN_ERR_DATA above 4 GiB. */
+/* Appends a frame with ticket 0; `extracted` is cut to that many bytes.
+ * Fails: CN_ERR_MEMORY; CN_ERR_DATA above 4 GiB. */
 enum cn_status frame_episode(const struct cn_episode *episode, struct cn_str *out);
-enum cn_status frame_result(const struct cn_service_result *result, struct cn_str *out);
+enum cn_status frame_result(const struct cn_service_result *result, size_t extracted_max,
+                            struct cn_str *out);
 
 /* The result that nobody gave: verdict without score. */
 enum cn_status frame_verdict(enum cn_verdict verdict, struct cn_str *out);

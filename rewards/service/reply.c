@@ -1,7 +1,10 @@
 /* Replies of the three protocols. */
 #include "request.h"
 
+#include "code.h"
 #include "frame.h"
+
+#include <stdio.h>
 
 static enum cn_status add(struct cn_str *out, const char *text)
 {
@@ -150,6 +153,20 @@ static enum cn_status write_rm(const struct service_request *request,
     return cn_json_real(out, cell(&result, COLUMN_REWARD, setup->unscored), 17);
 }
 
+static enum cn_status write_run_code(const struct service_request *request,
+                                     const struct reply_setup *setup, struct cn_str *out)
+{
+    struct cn_service_result result;
+    char message[64];
+    (void)setup;
+    CN_TRY(read_result(&request->item[0], &result));
+    if (result.extracted.length)
+        return cn_str_append(out, result.extracted.data, result.extracted.length);
+    snprintf(message, sizeof message, "the program could not be run: %s",
+             cn_verdict_name(result.verdict));
+    return code_reply_error(out, message);
+}
+
 enum cn_status reply_write(const struct service_request *request, const struct reply_setup *setup,
                            struct cn_str *out, struct reply_counts *counts)
 {
@@ -157,7 +174,8 @@ enum cn_status reply_write(const struct service_request *request, const struct r
                                              const struct reply_setup *, struct cn_str *) = {
         [SERVICE_SCORE] = write_score,
         [SERVICE_GET_REWARD] = write_get_reward,
-        [SERVICE_RM] = write_rm};
+        [SERVICE_RM] = write_rm,
+        [SERVICE_RUN_CODE] = write_run_code};
     *counts = (struct reply_counts){0};
     for (size_t i = 0; i < request->n; i++) {
         struct cn_service_result result;

@@ -1,6 +1,7 @@
 /* Bodies of the three protocols. */
 #include "request.h"
 
+#include "code.h"
 #include "frame.h"
 #include "repair.h"
 
@@ -34,17 +35,26 @@ static size_t bar_token(struct cn_text text)
     return 0;
 }
 
+/* Bytes of a special token at the end of the text, or 0. */
+static size_t last_token(struct cn_text text, struct cn_texts special_tokens)
+{
+    for (size_t i = 0; i < special_tokens.count; i++) {
+        const size_t n = strlen(special_tokens.value[i]);
+        if (ends_with(text, special_tokens.value[i], n)) return n;
+    }
+    return bar_token(text);
+}
+
 struct cn_text request_strip(struct cn_text text, struct cn_texts special_tokens)
 {
-    for (size_t before = SIZE_MAX; before != text.length;) {
-        before = text.length;
-        text.length -= bar_token(text);
-        for (size_t i = 0; i < special_tokens.count; i++) {
-            const size_t n = strlen(special_tokens.value[i]);
-            if (ends_with(text, special_tokens.value[i], n)) text.length -= n;
-        }
+    for (;;) {
+        struct cn_text end = text; /* white space between tokens goes with them */
+        while (end.length && strchr(" \n\r\t", end.data[end.length - 1]))
+            end.length--;
+        const size_t n = last_token(end, special_tokens);
+        if (!n) return text;
+        text.length = end.length - n;
     }
-    return text;
 }
 
 static enum cn_status new_items(struct service_request *request, size_t n)
@@ -161,6 +171,14 @@ static enum cn_status read_rm(struct reading *r, const struct cn_json *body)
     return keep(r, 0, status, &episode);
 }
 
+static enum cn_status read_run_code(struct reading *r, const struct cn_json *body)
+{
+    struct cn_episode episode;
+    CN_TRY(code_read(body, &r->arena, &episode));
+    CN_TRY(new_items(r->request, 1));
+    return keep(r, 0, CN_OK, &episode);
+}
+
 /* ---- a body --------------------------------------------------------------------------------- */
 
 static enum cn_status parse(struct cn_text body, struct cn_json **out)
@@ -183,7 +201,8 @@ enum cn_status request_read(enum service_form form, struct cn_text body,
     static enum cn_status (*const readers[])(struct reading *, const struct cn_json *) = {
         [SERVICE_SCORE] = read_score,
         [SERVICE_GET_REWARD] = read_get_reward,
-        [SERVICE_RM] = read_rm};
+        [SERVICE_RM] = read_rm,
+        [SERVICE_RUN_CODE] = read_run_code};
     struct reading reading = {.special_tokens = special_tokens};
     struct cn_json *root = NULL;
     enum cn_status status;

@@ -10,6 +10,7 @@ enum service_form {
     SERVICE_SCORE,      /* /v1/score: ours */
     SERVICE_GET_REWARD, /* /get_reward: OpenRLHF */
     SERVICE_RM,         /* /rm: slime */
+    SERVICE_RUN_CODE,   /* /run_code: SandboxFusion */
     SERVICE_FORM_COUNT
 };
 

@@ -1,6 +1,8 @@
 /* Opening, the loop, the graceful stop. */
 #include "server.h"
 
+#include "code.h"
+
 #include "carnot/log.h"
 
 #include <errno.h>
@@ -16,7 +18,12 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { BACKLOG = 1024, CONNECTION_BYTES = 1 << 16, SIGNALS_TO_LEAVE_AT_ONCE = 2 };
+enum {
+    BACKLOG = 1024,
+    EXTRACTED_MAX = 1 << 15,
+    CONNECTION_BYTES = 1 << 16,
+    SIGNALS_TO_LEAVE_AT_ONCE = 2
+};
 
 static double now_s(void)
 {
@@ -157,9 +164,11 @@ static enum cn_status start_daemon(struct server *server)
 
 static int patience_ms(const struct server *server)
 {
-    const double waiting = exchange_patience(server),
-                 desk = desk_patience(server->desk, server->now);
-    double least = waiting < desk ? waiting : desk;
+    double least = exchange_patience(server);
+    const double desk = desk_patience(server->desk, server->now),
+                 code = server->code ? desk_patience(server->code, server->now) : desk;
+    if (desk < least) least = desk;
+    if (code < least) least = code;
     MHD_UNSIGNED_LONG_LONG ms;
     if (MHD_get_timeout(server->daemon, &ms) == MHD_YES && (double)ms < 1e3 * least)
         least = 1e-3 * (double)ms;
@@ -192,6 +201,7 @@ static enum cn_status loop(struct server *server)
         {.fd = MHD_get_daemon_info(server->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd,
          .events = POLLIN},
         {.fd = desk_fd(server->desk), .events = POLLIN},
+        {.fd = server->code ? desk_fd(server->code) : -1, .events = POLLIN},
         {.fd = server->signals, .events = POLLIN}};
     int signals = 0;
     double stop_at = 0;
@@ -207,6 +217,7 @@ static enum cn_status loop(struct server *server)
             server->resumed = false;
             MHD_run(server->daemon);
             CN_TRY(desk_run(server->desk, server->now));
+            if (server->code) CN_TRY(desk_run(server->code, server->now));
             exchange_admit_waiting(server);
         } while (server->resumed);
         hang_up(server);
@@ -214,6 +225,8 @@ static enum cn_status loop(struct server *server)
         if (server->n_exchanges == 0) return CN_OK;
         if (signals >= SIGNALS_TO_LEAVE_AT_ONCE || server->now > stop_at) {
             cn_log_warn("stopped with %zu requests under way", server->n_exchanges);
+            exchange_give_up(server);
+            MHD_run(server->daemon);
             return CN_OK;
         }
     }
@@ -231,10 +244,34 @@ static void announce_url(int fd, struct cn_str *url)
     close(fd);
 }
 
+/* The desk of /run_code, if this machine can isolate programs and was not told to leave it. */
+static enum cn_status open_code(struct server *server)
+{
+    const struct cn_service_scorer *scorer;
+    server->code_settings = *server->settings;
+    server->code_settings.workers = server->settings->code_workers;
+    server->code_settings.cache = 0;
+    server->code_settings.item_timeout_s = 3600; /* the sandbox has limits of its own */
+    struct desk_setup setup = {.settings = &server->code_settings,
+                               .extracted_max = CODE_REPLY_MAX,
+                               .tally = &server->code_tally,
+                               .finished = exchange_finished,
+                               .self = server,
+                               .secret = &server->auth,
+                               .secret_size = sizeof server->auth};
+    if (!server->settings->code_workers)
+        return cn_str_add(&server->no_code, "service.code_workers=0: no programs are run here");
+    CN_TRY(code_open(server->settings->code_insecure, &scorer, &server->no_code));
+    if (!scorer) return CN_OK;
+    setup.scorer = scorer;
+    return desk_open(&setup, &server->code);
+}
+
 static enum cn_status open_and_loop(struct server *server, int announce)
 {
     const struct desk_setup desk = {.settings = server->settings,
                                     .scorer = server->scorer,
+                                    .extracted_max = EXTRACTED_MAX,
                                     .tally = &server->tally,
                                     .finished = exchange_finished,
                                     .self = server,
@@ -245,6 +282,7 @@ static enum cn_status open_and_loop(struct server *server, int announce)
     CN_TRY(listen_at(server->settings, &server->auth, &server->listener, &url));
     CN_TRY_GOTO(catch_signals(&server->signals), out);
     CN_TRY_GOTO(desk_open(&desk, &server->desk), out);
+    CN_TRY_GOTO(open_code(server), out);
     CN_TRY_GOTO(start_daemon(server), out);
     cn_log_info("scoring at %s with %zu workers", url.data, desk_crew(server->desk).alive);
     announce_url(announce, &url);
@@ -270,7 +308,9 @@ enum cn_status cn_service_run(const struct cn_service_settings *settings,
     CN_TRY(auth_open(settings->token_file, settings->allow, &server.auth));
     enum cn_status status = open_and_loop(&server, announce);
     if (server.daemon) MHD_stop_daemon(server.daemon);
+    desk_close(server.code);
     desk_close(server.desk);
+    cn_str_free(&server.no_code);
     if (server.listener >= 0) close(server.listener);
     if (server.signals >= 0) close(server.signals);
     explicit_bzero(&server.auth, sizeof server.auth);

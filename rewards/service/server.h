@@ -28,6 +28,7 @@ struct exchange {
     struct server *server;
     struct MHD_Connection *connection;
     struct line *line;
+    struct desk *desk; /* that the request goes to */
     enum service_route route;
     enum exchange_state state;
     bool suspended;
@@ -39,6 +40,7 @@ struct exchange {
     double begun, give_up_at; /* whole body there; end of the wait for room */
     struct service_request *request;
     struct exchange *next, *previous; /* in the waiting room */
+    struct exchange *younger, *older; /* among all */
 };
 
 struct server {
@@ -47,9 +49,14 @@ struct server {
     struct auth auth;
     struct tally tally;
     struct desk *desk;
+    struct desk *code; /* of /run_code; NULL: none, see no_code */
+    struct cn_service_settings code_settings;
+    struct tally code_tally; /* its answers are no verdicts */
+    struct cn_str no_code;
     struct MHD_Daemon *daemon;
     struct line *lines;
     size_t n_lines, n_exchanges;
+    struct exchange *youngest; /* of all exchanges */
     struct exchange *waiting, *waiting_last;
     size_t n_waiting, buffered;
     bool stopping, resumed;      /* resumed: a connection's reply has become ready */
@@ -66,6 +73,7 @@ void exchange_completed(void *self, struct MHD_Connection *connection, void **co
                         enum MHD_RequestTerminationCode code);
 void exchange_finished(void *self, struct service_request *request); /* desk_setup.finished */
 void exchange_admit_waiting(struct server *server);
+void exchange_give_up(struct server *server);          /* 503 to everybody who still waits */
 double exchange_patience(const struct server *server); /* until a wait for room ends, s */
 
 /* pages.c: bodies of /health, /version, /metrics; *code is set. */

@@ -18,6 +18,8 @@ const struct cn_option cn_service_options[] = {
     {FIELD(host), .kind = CN_OPTION_TEXT, IS "\"127.0.0.1\"", .help = "address to listen at; beyond this machine it needs token_file or insecure"},
     {FIELD(port), INT(0, 65535), IS "8080", .help = "0: any free port"},
     {FIELD(workers), INT(0, 1024), IS "0", .help = "processes that score; 0: one per core"},
+    {FIELD(code_workers), INT(0, 1024), IS "2", .help = "programs that /run_code runs at a time; 0: none"},
+    {FIELD(code_insecure), BOOL, IS "false", .help = "let /run_code run programs WITHOUT isolation where the machine cannot isolate them"},
     {FIELD(item_timeout_s), REAL(0.05, 3600), IS "10", .unit = "s", .help = "a worker that spends more on one answer is killed; that answer's verdict is timeout"},
     {FIELD(memory_mb), INT(16, 1048576), IS "512", .unit = "MiB", .help = "memory of one worker"},
     {FIELD(queue), INT(1, 1e8), IS "65536", .help = "answers accepted at a time"},

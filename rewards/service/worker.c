@@ -8,6 +8,7 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <time.h>
 #include <unistd.h>
 
 enum {
@@ -16,12 +17,22 @@ enum {
     KEEP_BYTES = 1 << 22  /* larger buffers are given back after use */
 };
 
+static const double hold_s = 0.0005; /* longest that a result waits while quick ones follow */
+
 struct worker {
     const struct worker_start *start;
     struct cn_str in, out;
     size_t used; /* bytes of `in` that are done */
+    double sent; /* when results were last sent, s */
     struct cn_arena arena;
 };
+
+static double now_s(void)
+{
+    struct timespec now;
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
+}
 
 static bool send_results(struct worker *w)
 {
@@ -32,6 +43,7 @@ static bool send_results(struct worker *w)
         done += (size_t)n;
     }
     cn_str_clear(&w->out);
+    w->sent = now_s();
     return true;
 }
 
@@ -45,7 +57,7 @@ static enum cn_status score(struct worker *w, struct cn_text body, uint64_t tick
     CN_TRY(frame_read_episode(body, &w->arena, &episode));
     enum cn_status status = scorer->score(scorer->self, &episode, &w->arena, &result);
     if (status == CN_OK) {
-        CN_TRY(frame_result(&result, &w->out));
+        CN_TRY(frame_result(&result, w->start->extracted_max, &w->out));
     } else {
         CN_TRY(frame_verdict(status == CN_ERR_MEMORY ? CN_VERDICT_TOO_LARGE : CN_VERDICT_UNSCORED,
                              &w->out));
@@ -70,7 +82,8 @@ static bool work(struct worker *w)
         else
             cn_arena_reset(&w->arena);
         w->used += sizeof head + head.length;
-        if (w->out.length >= SEND_BYTES && !send_results(w)) return false;
+        if ((w->out.length >= SEND_BYTES || now_s() - w->sent > hold_s) && !send_results(w))
+            return false;
     }
     return send_results(w);
 }

@@ -16,8 +16,9 @@ struct worker_start {
     const struct cn_service_scorer *scorer;
     struct worker_progress *progress;
     int socket;
-    size_t memory; /* bytes, see confine.h */
-    long parent;   /* process id of who must be alive */
+    size_t extracted_max; /* longer extracted answers are cut */
+    size_t memory;        /* bytes, see confine.h */
+    long parent;          /* process id of who must be alive */
 };
 
 /* The life of a worker, in the child: confines itself, then reads frames, scores, answers in the
