@@ -187,6 +187,15 @@ rows_without_an_answer_to_learn_from_are_counted_before_the_run() {
     says 'rows.jsonl, line 2'
 }
 
+answers_beyond_the_context_are_counted_before_the_run() {
+    needs_a_transformer || return
+    printf '{"prompt": "1", "answer": "%s"}\n' 22 "$(printf '%070d' 0)" >rows.jsonl
+    gives 3 '1 of 2 rows, prompt and answer together, exceed the model' "$carnot" sft tiny.json run.name=context \
+        sft.steps=1 env=questions 'data.train=["rows.jsonl"]' 'data.eval=[]' data.over_long=error
+    gives 0 'they are left out' "$carnot" sft tiny.json run.name=context sft.steps=1 sft.rows=2 env=questions \
+        'data.train=["rows.jsonl"]' 'data.eval=[]'
+}
+
 members_of_lists_are_checked_like_keys() {
     train 2 'data.eval.0.nmae: unknown key; nearest is "name"' member 'data.eval=[{"nmae": "a"}]'
     train 2 'data.eval.0.name="a/b"' member 'data.eval=[{"name": "a/b"}]'

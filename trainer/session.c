@@ -181,6 +181,8 @@ static struct tasks_setup tasks_setup_of(struct session *s, const struct cn_data
                                 .limits = &s->settings.data,
                                 .split = split,
                                 .seed = (uint64_t)s->settings.run.seed,
+                                .context =
+                                    s->supervised ? cn_model_info(s->model)->context_length : 0,
                                 .sequential = split == CN_SPLIT_HELD_OUT};
     return setup;
 }

@@ -31,6 +31,7 @@ struct session {
     struct tasks *train;
     struct eval_set *sets;
     size_t n_sets;
+    bool supervised; /* answers are learned: tasks must fit the model's context with them */
     const struct session_folder *folder; /* of session_open_folder */
     size_t context;                      /* of session_need_sampler's sampler */
 };

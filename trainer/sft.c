@@ -97,6 +97,7 @@ static enum cn_status open_all(struct sft *t, char **argv)
     t->state.step = resume.step;
     CN_TRY(run_begin(t->run, &start));
     CN_TRY(session_open_model(s, true));
+    s->supervised = true;
     CN_TRY(session_open_train(s));
     if (s->settings.data.eval) CN_TRY(session_open_sets(s));
     CN_TRY(check_answers(s->train_data));

@@ -3,6 +3,7 @@
 
 #include "carnot/log.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -65,6 +66,18 @@ out:
     return status;
 }
 
+/* Whether prompt, demonstration and end token are more than a supervised row may have. */
+static enum cn_status check_context(struct tasks *tasks, struct posed *out)
+{
+    struct cn_ids ids = {0};
+    if (!tasks->setup.context) return CN_OK;
+    enum cn_status status =
+        cn_tokenizer_encode(tasks->setup.tokenizer, out->content.demonstration, false, &ids);
+    if (out->n_ids + ids.count + 1 > tasks->setup.context) out->over_long = true;
+    cn_ids_free(&ids);
+    return status;
+}
+
 enum cn_status tasks_pose(struct tasks *tasks, uint64_t position, struct cn_arena *arena,
                           struct posed *out)
 {
@@ -76,7 +89,8 @@ enum cn_status tasks_pose(struct tasks *tasks, uint64_t position, struct cn_aren
     CN_TRY(cn_arena_alloc(arena, 1, s->env->state_size ? s->env->state_size : 1, &state));
     cn_rng_open(&rng, cn_rng_key(s->seed, s->split, CN_RNG_TASK), out->task, 0, 0);
     CN_TRY(s->env->reset(tasks->shared, state, out->task, &rng, arena, &out->content));
-    return render(tasks, arena, out);
+    CN_TRY(render(tasks, arena, out));
+    return check_context(tasks, out);
 }
 
 enum cn_status tasks_next(struct tasks *tasks, uint64_t *position, struct cn_arena *arena,
@@ -91,18 +105,21 @@ enum cn_status tasks_next(struct tasks *tasks, uint64_t *position, struct cn_are
         if (!out->over_long) return CN_OK;
         cn_arena_release(arena, mark);
     }
-    return cn_fail(CN_ERR_DATA,
-                   "no prompt is shorter than data.max_prompt_tokens=%lld (the last had %zu)",
-                   (long long)tasks->setup.limits->max_prompt_tokens, out->n_ids);
+    return cn_fail(
+        CN_ERR_DATA, "no prompt is within data.max_prompt_tokens=%lld%s (the last had %zu tokens)",
+        (long long)tasks->setup.limits->max_prompt_tokens,
+        tasks->setup.context ? ", or with its answer within the model's context" : "", out->n_ids);
 }
 
-/* Counts the rows whose prompts are too long, before anything is computed. */
-static enum cn_status measure(struct tasks *tasks)
+/* What the rows of a split are like. */
+struct measured {
+    size_t longest;             /* prompt */
+    uint64_t prompts, answered; /* rows left out for their prompt; for prompt and answer together */
+};
+
+static enum cn_status measure_rows(struct tasks *tasks, struct measured *m)
 {
-    const struct data_settings *limits = tasks->setup.limits;
     struct cn_arena arena;
-    size_t longest = 0;
-    uint64_t over_long = 0;
     enum cn_status status = CN_OK;
     cn_arena_init(&arena);
     bool sequential = tasks->setup.sequential;
@@ -112,23 +129,39 @@ static enum cn_status measure(struct tasks *tasks)
         cn_arena_reset(&arena);
         status = tasks_pose(tasks, i, &arena, &posed);
         if (status != CN_OK) break;
-        over_long += posed.over_long;
-        if (posed.n_ids > longest) longest = posed.n_ids;
+        const bool prompt = posed.n_ids > (size_t)tasks->setup.limits->max_prompt_tokens;
+        m->prompts += prompt;
+        m->answered += posed.over_long && !prompt;
+        if (posed.n_ids > m->longest) m->longest = posed.n_ids;
     }
     tasks->setup.sequential = sequential;
     cn_arena_free(&arena);
-    CN_TRY(status);
-    if (over_long && limits->over_long == SETTINGS_OVER_LONG_ERROR)
-        return cn_fail(CN_ERR_DATA,
-                       "%llu of %llu prompts are longer than data.max_prompt_tokens=%lld (longest "
-                       "%zu); raise it, or set data.over_long=drop",
-                       (unsigned long long)over_long, (unsigned long long)tasks->count,
-                       (long long)limits->max_prompt_tokens, longest);
-    if (over_long)
-        cn_log_warn("%llu of %llu prompts are longer than data.max_prompt_tokens=%lld and are "
-                    "left out (longest %zu)",
-                    (unsigned long long)over_long, (unsigned long long)tasks->count,
-                    (long long)limits->max_prompt_tokens, longest);
+    return status;
+}
+
+/* Counts the rows that are too long, before anything is computed. */
+static enum cn_status measure(struct tasks *tasks)
+{
+    const struct data_settings *limits = tasks->setup.limits;
+    const bool refuse = limits->over_long == SETTINGS_OVER_LONG_ERROR;
+    struct measured m = {0};
+    char prompts[160], answered[160];
+    CN_TRY(measure_rows(tasks, &m));
+    snprintf(prompts, sizeof prompts,
+             "%llu of %llu prompts are longer than data.max_prompt_tokens=%lld (longest %zu)",
+             (unsigned long long)m.prompts, (unsigned long long)tasks->count,
+             (long long)limits->max_prompt_tokens, m.longest);
+    snprintf(answered, sizeof answered,
+             "%llu of %llu rows, prompt and answer together, exceed the model's context of %zu "
+             "tokens",
+             (unsigned long long)m.answered, (unsigned long long)tasks->count,
+             tasks->setup.context);
+    if (m.prompts && refuse)
+        return cn_fail(CN_ERR_DATA, "%s; raise it, or set data.over_long=drop", prompts);
+    if (m.answered && refuse)
+        return cn_fail(CN_ERR_DATA, "%s; shorten them, or set data.over_long=drop", answered);
+    if (m.prompts) cn_log_warn("%s: they are left out", prompts);
+    if (m.answered) cn_log_warn("%s: they are left out", answered);
     return CN_OK;
 }
 

@@ -18,6 +18,7 @@ struct tasks_setup {
     const struct data_settings *limits;
     enum cn_split split;
     uint64_t seed;
+    size_t context;  /* most tokens of prompt, demonstration and end token; 0: not limited */
     bool sequential; /* position p is task p: evaluation; else a keyed order with epochs */
 };
 
@@ -29,7 +30,7 @@ struct posed {
     struct cn_text prompt_text;
     const int32_t *ids;
     size_t n_ids;
-    bool over_long; /* longer than data.max_prompt_tokens */
+    bool over_long; /* longer than data.max_prompt_tokens, or beyond setup.context */
 };
 
 /* Opens the split.  With data, every prompt is measured: how many are too long is logged, and
