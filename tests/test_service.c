@@ -1,4 +1,5 @@
-/* The service from outside: order, deaths, loops, broken bodies, limits, tokens, stopping. */
+/* The service from outside: order, deaths, loops, broken bodies, limits, stopping.
+ * ctest labels: serial */
 #include "check.h"
 #include "service_scorer.h"
 

@@ -1,4 +1,5 @@
-/* The client: spreads, retries, gives up without a 0. */
+/* The client: spreads, retries, gives up without a 0.
+ * ctest labels: serial */
 #include "check.h"
 #include "service_scorer.h"
 

@@ -2,7 +2,7 @@
 #include "scorer.h"
 
 #include "clock.h"
-#include "spawn.h"
+#include "own_service.h"
 
 #include "carnot/service.h"
 
@@ -17,7 +17,7 @@ struct scorer {
     const struct scoring *scoring;
     const struct cn_service_settings *service;
     struct cn_text config;
-    struct spawn *spawn;              /* service.mode=spawn */
+    struct own_service *own;          /* service.mode=spawn */
     struct cn_service_client *client; /* NULL: in process */
     bool overlap;                     /* no reward sees groups */
     /* a round */
@@ -108,13 +108,13 @@ static enum cn_status connect_client(struct scorer *s)
         return cn_service_client_open(s->service, s->service->urls.value, s->service->urls.count,
                                       &s->client);
     }
-    if (s->spawn && spawn_is_alive(s->spawn)) return CN_OK;
+    if (s->own && own_service_is_alive(s->own)) return CN_OK;
     cn_service_client_close(s->client);
-    spawn_stop(s->spawn);
+    own_service_stop(s->own);
     s->client = NULL;
-    s->spawn = NULL;
-    CN_TRY(spawn_service(s->config, &s->spawn));
-    url = spawn_url(s->spawn);
+    s->own = NULL;
+    CN_TRY(own_service_start(s->config, &s->own));
+    url = own_service_url(s->own);
     return cn_service_client_open(s->service, &url, 1, &s->client);
 }
 
@@ -234,7 +234,7 @@ void scorer_close(struct scorer *take_scorer)
     if (!s) return;
     join(s);
     cn_service_client_close(s->client);
-    spawn_stop(s->spawn);
+    own_service_stop(s->own);
     cn_arena_free(&s->arena);
     pthread_mutex_destroy(&s->lock);
     pthread_cond_destroy(&s->changed);

@@ -1,5 +1,5 @@
 /* The child is this program again; it gets its configuration as a file in memory. */
-#include "spawn.h"
+#include "own_service.h"
 
 #include "clock.h"
 
@@ -16,7 +16,7 @@
 #include <time.h>
 #include <unistd.h>
 
-struct spawn {
+struct own_service {
     pid_t pid; /* 0: gone */
     char url[64];
 };
@@ -80,13 +80,13 @@ static void become(char *const *argv, int config, int announce, pid_t parent)
     _exit(127);
 }
 
-enum cn_status spawn_service(struct cn_text config, struct spawn **out)
+enum cn_status own_service_start(struct cn_text config, struct own_service **out)
 {
-    struct spawn *spawn = calloc(1, sizeof *spawn);
+    struct own_service *own = calloc(1, sizeof *own);
     int file = -1, pipes[2] = {-1, -1};
     char path[32], number[16];
     enum cn_status status = CN_OK;
-    if (!spawn) return cn_fail(CN_ERR_MEMORY, "out of memory for a service");
+    if (!own) return cn_fail(CN_ERR_MEMORY, "out of memory for a service");
     CN_TRY_GOTO(text_file(config, &file), out);
     if (pipe2(pipes, O_CLOEXEC)) {
         status = failed("pipe");
@@ -99,49 +99,49 @@ enum cn_status spawn_service(struct cn_text config, struct spawn **out)
          port[] = "service.port=0", code[] = "service.code_workers=0";
     char *const argv[] = {name, command, path, mode, host, port, code, flag, number, NULL};
     const pid_t parent = getpid();
-    spawn->pid = fork();
-    if (spawn->pid == 0) become(argv, file, pipes[1], parent);
-    if (spawn->pid < 0) {
-        spawn->pid = 0;
+    own->pid = fork();
+    if (own->pid == 0) become(argv, file, pipes[1], parent);
+    if (own->pid < 0) {
+        own->pid = 0;
         status = failed("fork");
         goto out;
     }
     close(pipes[1]);
     pipes[1] = -1;
-    status = read_line(pipes[0], spawn->url, sizeof spawn->url);
+    status = read_line(pipes[0], own->url, sizeof own->url);
 out:
     if (file >= 0) close(file);
     if (pipes[0] >= 0) close(pipes[0]);
     if (pipes[1] >= 0) close(pipes[1]);
     if (status == CN_OK)
-        *out = spawn;
+        *out = own;
     else
-        spawn_stop(spawn);
+        own_service_stop(own);
     return status;
 }
 
-const char *spawn_url(const struct spawn *spawn)
+const char *own_service_url(const struct own_service *own)
 {
-    return spawn->url;
+    return own->url;
 }
 
-bool spawn_is_alive(struct spawn *spawn)
+bool own_service_is_alive(struct own_service *own)
 {
-    if (spawn->pid && waitpid(spawn->pid, NULL, WNOHANG) == spawn->pid) spawn->pid = 0;
-    return spawn->pid != 0;
+    if (own->pid && waitpid(own->pid, NULL, WNOHANG) == own->pid) own->pid = 0;
+    return own->pid != 0;
 }
 
-void spawn_stop(struct spawn *take_spawn)
+void own_service_stop(struct own_service *take_service)
 {
     const struct timespec pause = {0, 2000000};
-    if (!take_spawn) return;
-    if (spawn_is_alive(take_spawn)) kill(take_spawn->pid, SIGTERM);
+    if (!take_service) return;
+    if (own_service_is_alive(take_service)) kill(take_service->pid, SIGTERM);
     const double until = clock_seconds() + stop_s;
-    while (spawn_is_alive(take_spawn) && clock_seconds() < until)
+    while (own_service_is_alive(take_service) && clock_seconds() < until)
         nanosleep(&pause, NULL);
-    if (take_spawn->pid) {
-        kill(take_spawn->pid, SIGKILL);
-        waitpid(take_spawn->pid, NULL, 0);
+    if (take_service->pid) {
+        kill(take_service->pid, SIGKILL);
+        waitpid(take_service->pid, NULL, 0);
     }
-    free(take_spawn);
+    free(take_service);
 }
