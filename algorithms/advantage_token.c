@@ -162,6 +162,36 @@ static void gae_sequence(const struct cn_batch *batch, size_t s, double gamma, d
     }
 }
 
+/* How much of the returns' variance the critic foresaw: 1 - var(target - V) / var(target). */
+static enum cn_status measure_critic(const struct cn_context *context, const struct cn_batch *batch)
+{
+    enum { TARGET, ERROR, VALUE, KINDS };
+    struct cn_sum *mean, *square;
+    double variance[KINDS];
+    CN_TRY(CN_NEW(context->scratch, KINDS, &mean));
+    CN_TRY(CN_NEW(context->scratch, KINDS, &square));
+    for (int pass = 0; pass < 2; pass++) {
+        struct cn_sum *into = pass ? square : mean;
+        for (size_t s = 0; s < batch->n_sequences; s++)
+            for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
+                if (!cn_batch_trained(batch, s, t)) continue;
+                const double target = batch->value_target[t], value = batch->value_old[t];
+                const double x[KINDS] = {target, target - value, value};
+                for (int k = 0; k < KINDS; k++) {
+                    const double d = pass ? x[k] - cn_sum_mean(&mean[k]) : 0;
+                    cn_sum_add(&into[k], pass ? d * d : x[k]);
+                }
+            }
+        CN_TRY(context->ranks->sum(context->ranks->self, into, KINDS));
+    }
+    for (int k = 0; k < KINDS; k++)
+        variance[k] = cn_sum_mean(&square[k]);
+    CN_TRY(cn_metrics_set(context->metrics, "critic/value_mean", cn_sum_mean(&mean[VALUE])));
+    CN_TRY(cn_metrics_set(context->metrics, "critic/target_mean", cn_sum_mean(&mean[TARGET])));
+    return cn_metrics_set(context->metrics, "critic/explained_variance",
+                          1 - variance[ERROR] / (variance[TARGET] + 1e-5));
+}
+
 static enum cn_status gae_fill(const struct cn_context *context, struct cn_batch *batch)
 {
     const struct advantage_settings *settings = context->settings;
@@ -177,6 +207,7 @@ static enum cn_status gae_fill(const struct cn_context *context, struct cn_batch
         gae_sequence(batch, s, settings->gamma, lambda, batch->advantage);
     }
     batch->written |= CN_NEEDS(value_target);
+    CN_TRY(measure_critic(context, batch));
     return advantage_whiten(context, batch);
 }
 

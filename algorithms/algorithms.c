@@ -41,11 +41,19 @@ static const struct cn_algorithm rows[] = {
      .shaping = "[{\"type\": \"soft_overlong\"}]",
      .defaults = DEFAULTS({"surrogate.clip_high", "0.28"})},
     {.name = "ppo",
-     .summary = "clipped token ratio; without a critic: whitened reward to go",
-     .reference = "Schulman et al. 2017, arXiv 1707.06347; without critic as REINFORCE++, "
-                  "arXiv 2501.03262",
-     .advantage = "rtg",
-     .defaults = DEFAULTS({"advantage.whiten", "\"unbiased\""})},
+     .summary = "clipped token ratio, whitened advantages from a critic",
+     .reference = "Schulman et al. 2017, arXiv 1707.06347; without a critic: reinforce_pp",
+     .advantage = "gae",
+     .critic = "clipped"},
+    {.name = "vapo",
+     .summary = "PPO with a critic warmed up on returns, lambda by length, imitation of right "
+                "answers",
+     .reference = "Yue et al. 2025, arXiv 2504.05118; critic: VC-PPO, arXiv 2503.01491",
+     .advantage = "gae",
+     .critic = "clipped",
+     .defaults = DEFAULTS({"advantage.lambda_alpha", "0.05"}, {"advantage.critic_lambda", "1"},
+                          {"advantage.imitation", "0.1"}, {"surrogate.clip_high", "0.28"},
+                          {"critic.warmup_steps", "50"})},
     {.name = "reinforce_pp",
      .summary = "REINFORCE++: whitened reward to go with KL in the reward, clipped token ratio",
      .reference = "Hu 2025, arXiv 2501.03262",
@@ -147,7 +155,7 @@ enum { ROWS = sizeof rows / sizeof *rows };
 #define AT(i) &rows[i]
 const struct cn_algorithm *const cn_algorithms[ROWS + 1] = {
     AT(0),  AT(1),  AT(2),  AT(3),  AT(4),  AT(5),  AT(6),  AT(7),  AT(8),  AT(9),  AT(10), AT(11),
-    AT(12), AT(13), AT(14), AT(15), AT(16), AT(17), AT(18), AT(19), AT(20), AT(21), AT(22)};
+    AT(12), AT(13), AT(14), AT(15), AT(16), AT(17), AT(18), AT(19), AT(20), AT(21), AT(22), AT(23)};
 
 const struct cn_algorithm *cn_algorithm_find(const char *name)
 {

@@ -10,6 +10,7 @@
 
 struct critic_settings {
     double clip, scale;
+    int64_t warmup_steps;
 };
 
 static const struct cn_option clipped_options[] = {
@@ -17,7 +18,14 @@ static const struct cn_option clipped_options[] = {
      .help = "how far the value may move from the old one before its gradient stops"},
     {AXIS_REAL(critic_settings, scale, 0, 1e6), .fallback = "1",
      .help = "weight of the value loss beside the policy's"},
+    {AXIS_INT(critic_settings, warmup_steps, 0, 1e9), .fallback = "0", .unit = "optimizer steps",
+     .help = "only the value function learns in the first steps of the run; VAPO: about 50"},
     {0}};
+
+static uint64_t clipped_warmup(const void *settings)
+{
+    return (uint64_t)((const struct critic_settings *)settings)->warmup_steps;
+}
 
 static enum cn_status clipped_add(const struct cn_context *context, const struct cn_batch *batch,
                                   struct cn_span atom, const struct cn_live *live,
@@ -58,6 +66,7 @@ static const struct cn_critic clipped = {
     .needs_live = CN_LIVE_BIT(value),
     .options = clipped_options,
     .settings_size = sizeof(struct critic_settings),
+    .warmup = clipped_warmup,
     .add = clipped_add,
 };
 

@@ -420,6 +420,9 @@ static enum cn_status sum_needs(struct cn_recipe *recipe)
     recipe->needs &= ~(CN_NEEDS(advantage) | CN_NEEDS(value_target));
     recipe->group_minimum =
         ((const struct cn_advantage *)recipe->axis[CN_AXIS_advantage].plugin)->group_minimum;
+    const struct cn_chosen *critic = &recipe->axis[CN_AXIS_critic];
+    const struct cn_critic *entry = (const struct cn_critic *)critic->plugin;
+    if (entry->warmup) recipe->critic_warmup = entry->warmup(critic->settings);
     return CN_OK;
 }
 

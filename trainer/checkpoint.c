@@ -14,6 +14,8 @@
 #include <unistd.h>
 
 enum { PATH_SIZE = 4096, STATE_LIMIT = 1 << 26 };
+static const char OPTIMIZER_FILE[] = "state/optimizer.safetensors";
+static const char VALUE_HEAD_FILE[] = "state/value_head.safetensors"; /* cn_model_open finds it */
 
 static int remove_entry(const char *path, const struct stat *info, int kind, struct FTW *place)
 {
@@ -122,16 +124,51 @@ static enum cn_status write_model(const struct checkpoint *c, const char *folder
     return c->tokenizer ? cn_tokenizer_save(c->tokenizer, folder) : CN_OK;
 }
 
+/* What a model needs to go on learning, below its folder. */
+static enum cn_status write_learning(struct cn_model *model, const char *folder)
+{
+    char path[PATH_SIZE];
+    CN_TRY(path_of(path, folder, "state"));
+    CN_TRY(cn_folder_make(path));
+    CN_TRY(path_of(path, folder, OPTIMIZER_FILE));
+    CN_TRY(cn_model_state_save(model, path));
+    if (!cn_model_info(model)->value_head) return CN_OK;
+    CN_TRY(path_of(path, folder, VALUE_HEAD_FILE));
+    return cn_model_value_save(model, path);
+}
+
+static enum cn_status read_learning(struct cn_model *model, const char *folder)
+{
+    char path[PATH_SIZE], head[PATH_SIZE];
+    const bool value_head = cn_model_info(model)->value_head;
+    CN_TRY(path_of(path, folder, OPTIMIZER_FILE));
+    CN_TRY(path_of(head, folder, VALUE_HEAD_FILE));
+    if (value_head && access(head, R_OK) != 0)
+        return cn_fail(CN_ERR_DATA,
+                       "%s: %s; the run that wrote the checkpoint had no such critic: start from "
+                       "its weights instead, with model.path=FOLDER",
+                       head, strerror(errno));
+    CN_TRY(cn_model_state_load(model, path));
+    return value_head ? cn_model_value_load(model, head) : CN_OK;
+}
+
+static enum cn_status write_critic(const struct checkpoint *c, const char *folder)
+{
+    char path[PATH_SIZE];
+    if (!c->critic) return CN_OK;
+    CN_TRY(path_of(path, folder, "critic"));
+    CN_TRY(cn_folder_make(path));
+    CN_TRY(cn_model_save(c->critic, path, c->dtype));
+    return write_learning(c->critic, path);
+}
+
 static enum cn_status write_all(const struct checkpoint *c, const struct checkpoint_state *state,
                                 const char *folder)
 {
-    char path[PATH_SIZE];
     struct cn_str text = {0};
     CN_TRY(write_model(c, folder));
-    CN_TRY(path_of(path, folder, "state"));
-    CN_TRY(cn_folder_make(path));
-    CN_TRY(path_of(path, folder, "state/optimizer.safetensors"));
-    CN_TRY(cn_model_state_save(c->model, path));
+    CN_TRY(write_learning(c->model, folder));
+    CN_TRY(write_critic(c, folder));
     CN_TRY(write_text(folder, "config.resolved.json", c->resolved));
     enum cn_status status = state_text(c, state, &text);
     if (status == CN_OK) status = write_text(folder, "state/state.json", cn_str_text(&text));
@@ -334,6 +371,8 @@ enum cn_status checkpoint_load(const struct checkpoint *c, const char *folder,
     if (status == CN_OK) status = visit_states(c->recipe, &visit);
     cn_json_close(state);
     if (status != CN_OK) return cn_fail_context(status, "%s/state/state.json", folder);
-    CN_TRY(path_of(path, folder, "state/optimizer.safetensors"));
-    return cn_model_state_load(c->model, path);
+    CN_TRY(read_learning(c->model, folder));
+    if (!c->critic) return CN_OK;
+    CN_TRY(path_of(path, folder, "critic"));
+    return read_learning(c->critic, path);
 }

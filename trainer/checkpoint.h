@@ -4,6 +4,8 @@
  *
  *   step_000100/  config.json model.safetensors tokenizer.json ...
  *                 state/optimizer.safetensors  state/state.json  config.resolved.json
+ *                 state/value_head.safetensors  if values come from a head on the policy
+ *                 critic/                       the same for a critic that is a model of its own
  *   best/         a Hugging Face folder alone */
 #ifndef CARNOT_CHECKPOINT_H
 #define CARNOT_CHECKPOINT_H
@@ -28,6 +30,7 @@ struct checkpoint_state {
 struct checkpoint {
     const char *run_path;
     struct cn_model *model;
+    struct cn_model *critic; /* NULL: none, or a head on the policy */
     const struct cn_tokenizer *tokenizer;
     const struct cn_recipe *recipe; /* states of plug-ins; NULL for supervised runs */
     struct cn_text resolved;        /* config.resolved.json */

@@ -253,6 +253,7 @@ enum cn_status trial_signature(struct trial *trial, uint64_t *out)
     mix(out, &top->form, sizeof top->form); /* what the model is asked for */
     mix(out, &top->amount, sizeof top->amount);
     mix(out, &top->renormalised, sizeof top->renormalised);
+    mix(out, &trial->recipe.critic_warmup, sizeof trial->recipe.critic_warmup); /* who learns */
     trial->atom = 4; /* statistics of atoms differ from those of the step */
     for (uint64_t step = 0; step < 2; step++) {
         trial->call.step = step;

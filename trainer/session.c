@@ -52,12 +52,6 @@ static enum cn_status check_sampling(const struct session *s)
                        "use train.mini_batches=%zu or more",
                        several->name, (long long)updates, updates == 1 ? "" : "s",
                        several->updates_minimum);
-    if (s->recipe.needs_live & CN_LIVE_BIT(value) || s->recipe.needs & CN_NEEDS(value_old))
-        return cn_fail(
-            CN_ERR_CONFIG,
-            "algorithm.critic=%s: no model gives values yet, so a critic works in carnot "
-            "gradient only; use algorithm.critic=none and algorithm.advantage=rtg",
-            s->recipe.axis[CN_AXIS_critic].plugin->name);
     return CN_OK;
 }
 
@@ -128,25 +122,62 @@ enum cn_status session_check_fit(const struct session *s)
     return CN_OK;
 }
 
+/* Settings of a trained model, but for where it comes from. */
+static enum cn_status training_model(const struct session *s, struct cn_model_settings *out)
+{
+    *out = (struct cn_model_settings){.type = s->settings.model.type,
+                                      .device = s->settings.run.device,
+                                      .threads = (int)s->settings.parallel.threads,
+                                      .checkpoint_activations =
+                                          s->settings.update.checkpoint_activations,
+                                      .seed = (uint64_t)s->settings.run.seed};
+    return session_dtype(s, &out->dtype);
+}
+
+static bool needs_values(const struct session *s)
+{
+    return s->recipe.needs_live & CN_LIVE_BIT(value);
+}
+
+bool session_has_critic(const struct session *s)
+{
+    return needs_values(s) && s->settings.critic.type == SETTINGS_CRITIC_MODEL;
+}
+
 enum cn_status session_open_model(struct session *s, bool trainable)
 {
-    struct cn_model_settings settings = {.type = s->settings.model.type,
-                                         .path = s->settings.model.path,
-                                         .init = s->settings.model.init,
-                                         .device = s->settings.run.device,
-                                         .threads = (int)s->settings.parallel.threads,
-                                         .checkpoint_activations =
-                                             s->settings.update.checkpoint_activations,
-                                         .trainable = trainable,
-                                         .seed = (uint64_t)s->settings.run.seed};
+    struct cn_model_settings settings;
+    CN_TRY(training_model(s, &settings));
+    settings.path = s->settings.model.path;
+    settings.init = s->settings.model.init;
+    settings.trainable = trainable;
+    settings.value_head = trainable && needs_values(s) && !session_has_critic(s);
     if (!settings.path && !settings.init)
         return cn_fail(CN_ERR_CONFIG,
                        "no model: set model.path=FOLDER (config.json, *.safetensors, "
                        "tokenizer.json), or model.init for a random start");
-    CN_TRY(session_dtype(s, &settings.dtype));
     CN_TRY(open_tokenizer(s));
     CN_TRY(cn_model_open(&settings, &s->model));
     return session_check_fit(s);
+}
+
+enum cn_status session_open_critic(struct session *s, const char *start)
+{
+    struct cn_model_settings settings;
+    const char *path = s->settings.critic.path ? s->settings.critic.path : start;
+    CN_TRY(training_model(s, &settings));
+    settings.path = path ? path : s->settings.model.path;
+    settings.init = path ? NULL : s->settings.model.init;
+    settings.trainable = settings.value_head = true;
+    enum cn_status status = cn_model_open(&settings, &s->critic);
+    if (status != CN_OK) return cn_fail_context(status, "the critic");
+    size_t own = cn_model_info(s->critic)->vocab_size, policy = cn_model_info(s->model)->vocab_size;
+    if (own != policy)
+        return cn_fail(CN_ERR_CONFIG,
+                       "critic.path=%s has a vocabulary of %zu tokens, the policy one of %zu: a "
+                       "critic reads the policy's token ids, so it must be of the same tokenizer",
+                       settings.path, own, policy);
+    return CN_OK;
 }
 
 enum cn_status session_open_sampler(struct session *s)
@@ -252,6 +283,7 @@ void session_close(struct session *s)
     tasks_close(s->train);
     cn_data_close(s->train_data);
     if (s->sampler) cn_sampler_close(s->sampler);
+    cn_model_close(s->critic);
     if (s->model) cn_model_close(s->model);
     if (s->tokenizer) cn_tokenizer_close(s->tokenizer);
     if (s->config) config_close(s->config);

@@ -26,6 +26,7 @@ struct session {
     struct cn_str service;  /* the part of it that a reward service reads */
     struct cn_tokenizer *tokenizer;
     struct cn_model *model;
+    struct cn_model *critic; /* gives values; NULL: none, or a head on `model` */
     struct cn_sampler *sampler;
     struct cn_data *train_data;
     struct tasks *train;
@@ -44,12 +45,21 @@ enum cn_status session_configure(struct session *session, int argc, char **argv)
  * service of our own is forked from it.  Fails: CN_ERR_CONFIG, CN_ERR_VERIFIER. */
 enum cn_status session_open_scorer(struct session *session);
 
-/* Opens tokenizer and model; trainable: with optimizer.  Fails: CN_ERR_MODEL, CN_ERR_DATA (a
- * tokenizer that does not fit the embedding), CN_ERR_CONFIG. */
+/* Opens tokenizer and model; trainable: with optimizer, and a value head if the algorithm needs one
+ * there.  Fails: CN_ERR_MODEL, CN_ERR_DATA (a tokenizer that does not fit the embedding),
+ * CN_ERR_CONFIG. */
 enum cn_status session_open_model(struct session *session, bool trainable);
 
 /* Fails with CN_ERR_DATA if the tokenizer has ids that the model's embedding lacks. */
 enum cn_status session_check_fit(const struct session *session);
+
+/* Whether a second model gives values. */
+bool session_has_critic(const struct session *session);
+
+/* Opens that model: critic.path, else `start` (a folder of the policy's weights), else what the
+ * policy was opened from.  Fails: CN_ERR_MODEL, CN_ERR_CONFIG for another vocabulary than the
+ * policy's. */
+enum cn_status session_open_critic(struct session *session, const char *start);
 
 /* Opens the sampler: rollout.slots + 1 slots of data.max_prompt_tokens + rollout.max_tokens.
  * Fails: CN_ERR_CONFIG if that exceeds the model's context. */

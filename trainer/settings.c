@@ -64,16 +64,23 @@ static const struct cn_option rollout_options[] = {
     {FIELD(rollout, engine), CHOICE("auto decode torch"), IS "\"auto\"", .help = "what samples: the C decode engine or libtorch"},
     {0}};
 
-static const struct cn_option optimizer_options[] = {
-    {FIELD(optimizer, type), CHOICE("adamw"), IS "\"adamw\"", .help = "AdamW with an f32 master copy"},
-    {FIELD(optimizer, lr), REAL(0, 10), IS "1e-6", .help = "learning rate"},
-    {FIELD(optimizer, schedule), CHOICE("constant linear cosine"), IS "\"constant\"", .help = "after the warm-up: constant, or falling to min_lr at the last step"},
-    {FIELD(optimizer, min_lr), REAL(0, 10), IS "0", .help = "end of a falling schedule"},
-    {FIELD(optimizer, warmup_steps), INT(0, 1e9), IS "0", .unit = "rollout steps", .help = "the learning rate grows linearly from 0"},
-    {FIELD(optimizer, betas), .kind = CN_OPTION_REALS, .minimum = 0, .maximum = 1, IS "[0.9, 0.999]", .help = "decay of AdamW's two averages"},
-    {FIELD(optimizer, epsilon), REAL(0, 1), IS "1e-8", .help = "of AdamW"},
-    {FIELD(optimizer, weight_decay), REAL(0, 10), IS "0.01", .help = "decoupled; on matrices only"},
-    {FIELD(optimizer, clip_norm), REAL(0, 1e9), IS "1", .help = "largest norm of the gradient; 0: no clipping"},
+#define OPTIMIZER(default_lr) \
+    {FIELD(optimizer, type), CHOICE("adamw"), IS "\"adamw\"", .help = "AdamW with an f32 master copy"}, \
+    {FIELD(optimizer, lr), REAL(0, 10), IS default_lr, .help = "learning rate"}, \
+    {FIELD(optimizer, schedule), CHOICE("constant linear cosine"), IS "\"constant\"", .help = "after the warm-up: constant, or falling to min_lr at the last step"}, \
+    {FIELD(optimizer, min_lr), REAL(0, 10), IS "0", .help = "end of a falling schedule"}, \
+    {FIELD(optimizer, warmup_steps), INT(0, 1e9), IS "0", .unit = "rollout steps", .help = "the learning rate grows linearly from 0"}, \
+    {FIELD(optimizer, betas), .kind = CN_OPTION_REALS, .minimum = 0, .maximum = 1, IS "[0.9, 0.999]", .help = "decay of AdamW's two averages"}, \
+    {FIELD(optimizer, epsilon), REAL(0, 1), IS "1e-8", .help = "of AdamW"}, \
+    {FIELD(optimizer, weight_decay), REAL(0, 10), IS "0.01", .help = "decoupled; on matrices only"}, \
+    {FIELD(optimizer, clip_norm), REAL(0, 1e9), IS "1", .help = "largest norm of the gradient; 0: no clipping"}
+
+static const struct cn_option optimizer_options[] = {OPTIMIZER("1e-6"), {0}};
+static const struct cn_option critic_optimizer_options[] = {OPTIMIZER("1e-5"), {0}};
+
+static const struct cn_option critic_options[] = {
+    {FIELD(critic, type), CHOICE("head model"), IS "\"head\"", .help = "head: on the policy's last hidden row; model: a second model, of any shape but the policy's vocabulary"},
+    {FIELD(critic, path), TEXT, IS "null", OR_NULL, .help = "folder of the second model; null: it starts from the policy's weights"},
     {0}};
 
 static const struct cn_option update_options[] = {
@@ -137,6 +144,18 @@ const struct settings_section settings_sections[] = {
 #undef X
         {0}};
 
+static enum cn_status check_betas(const char *section, const struct cn_reals *betas)
+{
+    if (betas->count != 2)
+        return cn_fail(CN_ERR_CONFIG, "%s.betas needs two numbers, found %zu", section,
+                       betas->count);
+    for (size_t i = 0; i < 2; i++)
+        if (betas->value[i] >= 1)
+            return cn_fail(CN_ERR_CONFIG, "%s.betas has %g: both must be below 1", section,
+                           betas->value[i]);
+    return CN_OK;
+}
+
 static enum cn_status check_together(const struct settings *s)
 {
     if (!s->run.dir[0] || !s->run.name[0])
@@ -155,13 +174,13 @@ static enum cn_status check_together(const struct settings *s)
                            "rollout.stop.%zu is empty: every answer would end at "
                            "its first token",
                            i);
-    if (s->optimizer.betas.count != 2)
-        return cn_fail(CN_ERR_CONFIG, "optimizer.betas needs two numbers, found %zu",
-                       s->optimizer.betas.count);
-    for (size_t i = 0; i < 2; i++)
-        if (s->optimizer.betas.value[i] >= 1)
-            return cn_fail(CN_ERR_CONFIG, "optimizer.betas has %g: both must be below 1",
-                           s->optimizer.betas.value[i]);
+    CN_TRY(check_betas("optimizer", &s->optimizer.betas));
+    CN_TRY(check_betas("critic_optimizer", &s->critic_optimizer.betas));
+    if (s->critic.path && s->critic.type == SETTINGS_CRITIC_HEAD)
+        return cn_fail(CN_ERR_CONFIG,
+                       "critic.path=%s names a second model, but critic.type=head puts the values "
+                       "on the policy: use critic.type=model, or clear the path with null",
+                       s->critic.path);
     for (size_t i = 0; i < s->eval.k.count; i++)
         if (s->eval.k.value[i] > (double)s->eval.samples ||
             s->eval.k.value[i] != floor(s->eval.k.value[i]))

@@ -29,6 +29,13 @@ struct model_settings {
     const struct cn_json *init, *frozen;
 };
 
+enum { SETTINGS_CRITIC_HEAD, SETTINGS_CRITIC_MODEL };
+
+struct critic_settings {
+    int type;
+    const char *path;
+};
+
 struct data_settings {
     const struct cn_json *train, *eval;
     int64_t max_prompt_tokens;
@@ -94,6 +101,8 @@ struct supervised_settings {
     X(data, data, "rows to train on and to evaluate on")                                           \
     X(rollout, rollout, "how answers are sampled")                                                 \
     X(optimizer, optimizer, "how weights change")                                                  \
+    X(critic, critic, "what gives values, if the algorithm has a critic")                          \
+    X(critic_optimizer, optimizer, "how the critic's weights change")                              \
     X(update, update, "how a step is computed")                                                    \
     X(parallel, parallel, "threads")                                                               \
     X(eval, eval, "when and how the policy is evaluated")                                          \

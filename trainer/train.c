@@ -99,7 +99,10 @@ static enum cn_status record_batch(struct train *t, const struct experience_resu
 
 static enum cn_status train_step(struct train *t, uint64_t step)
 {
-    const struct optimizer_settings *optimizer = &t->session.settings.optimizer;
+    const struct settings *s = &t->session.settings;
+    const struct update_rates rates = {
+        .policy = update_lr(&s->optimizer, step - 1, (uint64_t)t->report.steps),
+        .critic = update_lr(&s->critic_optimizer, step - 1, (uint64_t)t->report.steps)};
     struct cn_loss_call call = call_of(t, step);
     struct experience_result experience;
     struct update_times times = {0};
@@ -109,8 +112,7 @@ static enum cn_status train_step(struct train *t, uint64_t step)
                               &experience));
     cn_log_status_line(NULL);
     CN_TRY(credit(t, &call, experience.batch, &times));
-    CN_TRY(update_policy(&t->update, &call, experience.batch,
-                         update_lr(optimizer, step - 1, (uint64_t)t->report.steps), &times));
+    CN_TRY(update_policy(&t->update, &call, experience.batch, &rates, &times));
     CN_TRY(cn_sampler_refresh(t->session.sampler));
     CN_TRY(measure_mismatch(experience.batch, &t->metrics));
     CN_TRY(check_mismatch(t));

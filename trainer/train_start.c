@@ -45,27 +45,60 @@ static enum cn_status go_on(struct train *t, const struct resume *resume)
     return cn_sampler_refresh(t->session.sampler);
 }
 
-/* The frozen reference: a folder, or the weights that reinforcement starts from.  The latter are
- * kept in the run, because a resumed run cannot make them again. */
-static enum cn_status freeze_reference(struct train *t, bool fresh)
+/* The reference that the configuration names; NULL: the weights that reinforcement starts from. */
+static const char *reference_path(const struct train *t)
 {
-    const struct cn_json *frozen = t->session.settings.model.frozen;
-    struct cn_str start = {0};
-    t->update.reference = -1;
-    if (!(t->session.recipe.needs & CN_NEEDS(logp_ref))) return CN_OK;
-    const struct cn_json *path = cn_json_get(frozen, "reference");
-    if (cn_json_kind(path) == CN_JSON_TEXT)
-        return cn_model_freeze(t->session.model, cn_json_text(path).data, &t->update.reference);
-    if (fresh) {
-        struct checkpoint exact = t->checkpoint;
-        exact.dtype = CN_DTYPE_F32;
-        CN_TRY(checkpoint_export(&exact, "start"));
-    }
-    enum cn_status status = cn_str_format(&start, "%s/checkpoints/start", run_path(t->run));
-    if (status == CN_OK)
-        status = cn_model_freeze(t->session.model, start.data, &t->update.reference);
-    cn_str_free(&start);
+    const struct cn_json *path = cn_json_get(t->session.settings.model.frozen, "reference");
+    return cn_json_kind(path) == CN_JSON_TEXT ? cn_json_text(path).data : NULL;
+}
+
+static bool needs_reference(const struct train *t)
+{
+    return t->session.recipe.needs & CN_NEEDS(logp_ref);
+}
+
+/* The folder of the weights that reinforcement starts from: kept in the run, exact, because a
+ * resumed run cannot make them again. */
+static enum cn_status start_folder(struct train *t, const char **out)
+{
+    struct cn_str path = {0};
+    char *copy;
+    enum cn_status status = cn_str_format(&path, "%s/checkpoints/start", run_path(t->run));
+    if (status == CN_OK) status = cn_arena_text(&t->session.arena, path.data, path.length, &copy);
+    cn_str_free(&path);
+    if (status == CN_OK) *out = copy;
     return status;
+}
+
+static enum cn_status freeze_reference(struct train *t)
+{
+    const char *path = reference_path(t);
+    t->update.reference = -1;
+    if (!needs_reference(t)) return CN_OK;
+    if (!path) CN_TRY(start_folder(t, &path));
+    return cn_model_freeze(t->session.model, path, &t->update.reference);
+}
+
+/* A second model for the values: at a fresh start from the policy's weights, unless it has a folder
+ * of its own; `start` is NULL where a checkpoint replaces its weights anyhow. */
+static enum cn_status open_critic(struct train *t, const char *start)
+{
+    if (!session_has_critic(&t->session)) return CN_OK;
+    CN_TRY(session_open_critic(&t->session, start));
+    t->update.critic = t->checkpoint.critic = t->session.critic;
+    return CN_OK;
+}
+
+/* What is made from the weights that reinforcement starts from. */
+static enum cn_status open_from_start(struct train *t)
+{
+    struct checkpoint exact = t->checkpoint;
+    const char *start;
+    exact.dtype = CN_DTYPE_F32;
+    CN_TRY(start_folder(t, &start));
+    if ((needs_reference(t) && !reference_path(t)) || session_has_critic(&t->session))
+        CN_TRY(checkpoint_export(&exact, "start"));
+    return open_critic(t, start);
 }
 
 /* Supervised steps before reinforcement; their numbers go to warm_start.jsonl. */
@@ -149,10 +182,14 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
     CN_TRY(session_open_sets(&t->session));
     connect(t);
     CN_TRY(session_dtype(&t->session, &t->checkpoint.dtype));
+    if (resume.folder) CN_TRY(open_critic(t, NULL));
     CN_TRY(go_on(t, &resume));
     CN_TRY(train_write_status(t, "running", CN_OK, ""));
-    if (!t->resumed) CN_TRY(warm_start(t));
-    CN_TRY(freeze_reference(t, !t->resumed));
+    if (!t->resumed) {
+        CN_TRY(warm_start(t));
+        CN_TRY(open_from_start(t));
+    }
+    CN_TRY(freeze_reference(t));
     t->report.first = t->state.step + 1;
     return open_record(t);
 }

@@ -75,6 +75,7 @@ static struct cn_atom atom_of(const struct update *u, const struct cn_batch *bat
 
 /* A forward-only pass: of which weights, over what, into which arrays. */
 struct score {
+    struct cn_model *model;
     int copy; /* frozen copy, or -1: the live weights */
     struct cn_span span;
     const struct cn_live_out *out;
@@ -93,9 +94,31 @@ static enum cn_status score_pass(struct update *u, const struct cn_batch *batch,
         update_atoms(batch, score->span, (size_t)u->settings->update.atom_tokens, arena, &atoms));
     for (size_t a = 0; a < atoms.count; a++) {
         const struct cn_atom atom = atom_of(u, batch, atoms.item[a], channels);
-        CN_TRY(cn_model_score(u->model, score->copy, &atom, out));
+        CN_TRY(cn_model_score(score->model, score->copy, &atom, out));
     }
     return CN_OK;
+}
+
+static bool has_channels(const struct cn_live_out *out)
+{
+    bool any = false;
+#define X(name, text) any = any || out->name;
+    CN_LIVE(X)
+#undef X
+    return any;
+}
+
+/* A pass over the live weights; values come from whoever gives them. */
+static enum cn_status score_live(struct update *u, const struct cn_batch *batch,
+                                 struct cn_span span, const struct cn_live_out *out,
+                                 struct cn_arena *arena)
+{
+    const struct cn_live_out values = {.value = out->value};
+    struct cn_live_out own = *out;
+    if (u->critic) own.value = NULL;
+    const struct score policy = {u->model, -1, span, &own}, critic = {u->critic, -1, span, &values};
+    if (has_channels(&own)) CN_TRY(score_pass(u, batch, &policy, arena));
+    return u->critic && values.value ? score_pass(u, batch, &critic, arena) : CN_OK;
 }
 
 enum cn_status update_score(struct update *u, struct cn_batch *batch, struct cn_arena *arena)
@@ -110,17 +133,17 @@ enum cn_status update_score(struct update *u, struct cn_batch *batch, struct cn_
     const bool entropy = needs & CN_NEEDS(entropy_old) || u->recipe->prepare_live;
     const bool logp =
         !u->recipe->anchor_sampled && (several || entropy || needs & CN_NEEDS(logp_old));
-    if (logp || entropy) {
-        struct cn_live_out out = {.logp = logp ? batch->logp_old : NULL,
-                                  .entropy = entropy ? batch->entropy_old : NULL};
-        const struct score score = {-1, all, &out};
-        CN_TRY(score_pass(u, batch, &score, arena));
-        batch->written |= (logp ? CN_NEEDS(logp_old) : 0) | (entropy ? CN_NEEDS(entropy_old) : 0);
-    }
+    const bool value = needs & CN_NEEDS(value_old);
+    const struct cn_live_out live = {.logp = logp ? batch->logp_old : NULL,
+                                     .entropy = entropy ? batch->entropy_old : NULL,
+                                     .value = value ? batch->value_old : NULL};
+    CN_TRY(score_live(u, batch, all, &live, arena));
+    batch->written |= (logp ? CN_NEEDS(logp_old) : 0) | (entropy ? CN_NEEDS(entropy_old) : 0) |
+                      (value ? CN_NEEDS(value_old) : 0);
     if (needs & CN_NEEDS(logp_ref)) {
         CN_BUG_IF(u->reference < 0);
         struct cn_live_out out = {.logp = batch->logp_ref};
-        const struct score score = {u->reference, all, &out};
+        const struct score score = {u->model, u->reference, all, &out};
         CN_TRY(score_pass(u, batch, &score, arena));
         batch->written |= CN_NEEDS(logp_ref);
     }
@@ -137,11 +160,11 @@ static enum cn_status whole_step(struct update *u, const struct cn_loss_call *ca
         memset(view, 0, sizeof *view);
         view->logp = batch->logp_old;
         view->entropy = batch->entropy_old;
+        view->value = batch->written & CN_NEEDS(value_old) ? batch->value_old : NULL;
         return CN_OK;
     }
     CN_TRY(update_live(batch, u->recipe->needs_live, call->scratch, &out, view));
-    const struct score score = {-1, span, &out};
-    return score_pass(u, batch, &score, call->scratch);
+    return score_live(u, batch, span, &out, call->scratch);
 }
 
 /* Buffers of one optimizer step, over the whole batch. */
@@ -176,6 +199,30 @@ static void fill_old(struct cn_batch *batch, struct cn_span atom, const struct c
     }
 }
 
+/* Whether only the value function learns in the optimizer step at hand. */
+static bool warming(const struct update *u)
+{
+    return u->optimizer_steps < u->recipe->critic_warmup;
+}
+
+static enum cn_status forward(struct update *u, struct cn_atom atom, const struct cn_live_out *out)
+{
+    const struct cn_live_out values = {.value = out->value};
+    struct cn_live_out own = *out;
+    if (!u->critic) return cn_model_forward(u->model, &atom, out);
+    own.value = NULL;
+    atom.channels &= ~CN_LIVE_BIT(value);
+    CN_TRY(cn_model_forward(u->model, &atom, &own));
+    atom.channels = CN_LIVE_BIT(value);
+    return cn_model_forward(u->critic, &atom, &values);
+}
+
+static enum cn_status backward(struct update *u, const struct cn_token_grad *grad)
+{
+    if (!u->critic || !warming(u)) CN_TRY(cn_model_backward(u->model, grad));
+    return u->critic ? cn_model_backward(u->critic, grad) : CN_OK;
+}
+
 static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call,
                                struct cn_batch *batch, struct cn_span span, struct buffers *b)
 {
@@ -184,16 +231,17 @@ static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call
     CN_LIVE(X)
 #undef X
     const struct cn_atom atom = atom_of(u, batch, span, channels);
-    CN_TRY(cn_model_forward(u->model, &atom, &b->out));
+    CN_TRY(forward(u, atom, &b->out));
     if (!(batch->written & CN_NEEDS(logp_old))) fill_old(batch, span, &b->live);
     CN_TRY(cn_loss_atom(call, batch, span, &b->live, &b->grad));
-    return cn_model_backward(u->model, &b->grad);
+    return backward(u, &b->grad);
 }
 
 static enum cn_status gradient(struct update *u, const struct cn_loss_call *call,
                                struct cn_batch *batch, struct buffers *b)
 {
     CN_TRY(cn_model_zero_gradients(u->model));
+    if (u->critic) CN_TRY(cn_model_zero_gradients(u->critic));
     b->grad.loss = 0;
     for (size_t a = 0; a < call->atoms->count; a++)
         CN_TRY(one_atom(u, call, batch, call->atoms->item[a], b));
@@ -207,8 +255,36 @@ struct cn_step_options update_step_options(const struct optimizer_settings *o, d
                                       .beta2 = o->betas.value[1],
                                       .epsilon = o->epsilon,
                                       .weight_decay = o->weight_decay,
-                                      .clip_norm = o->clip_norm};
+                                      .clip_norm = o->clip_norm,
+                                      .part = CN_STEP_BODY};
     return options;
+}
+
+/* The value function's step: a model of its own, or the head on the policy. */
+static enum cn_status step_critic(struct update *u, const struct cn_loss_call *call, double lr,
+                                  bool *skipped)
+{
+    struct cn_step_result result = {0};
+    struct cn_step_options options = update_step_options(&u->settings->critic_optimizer, lr);
+    *skipped = false;
+    if (!(u->recipe->needs_live & CN_LIVE_BIT(value))) return CN_OK;
+    options.part = u->critic ? CN_STEP_ALL : CN_STEP_VALUE;
+    CN_TRY(cn_model_step(u->critic ? u->critic : u->model, &options, &result));
+    *skipped = result.skipped;
+    return cn_metrics_mean(call->metrics, "critic/grad_norm", result.grad_norm);
+}
+
+/* Steps of everything that learns.  The value function goes first, so that a policy never moves by
+ * the advantages of a critic that is beyond repair. */
+static enum cn_status step_all(struct update *u, const struct cn_loss_call *call,
+                               const struct update_rates *rates, struct cn_step_result *result)
+{
+    const struct cn_step_options options =
+        update_step_options(&u->settings->optimizer, rates->policy);
+    CN_TRY(step_critic(u, call, rates->critic, &result->skipped));
+    if (result->skipped || warming(u)) return CN_OK;
+    CN_TRY(cn_model_step(u->model, &options, result));
+    return cn_metrics_mean(call->metrics, "optim/grad_norm", result->grad_norm);
 }
 
 /* A step that cannot be taken is counted; too many in a row end the run. */
@@ -244,7 +320,8 @@ static enum cn_status summarise(const struct cn_loss_call *call, double grad_nor
 }
 
 static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call *call,
-                                     struct cn_batch *batch, struct cn_span span, double lr)
+                                     struct cn_batch *batch, struct cn_span span,
+                                     const struct update_rates *rates)
 {
     struct cn_counts counts[CN_PART_COUNT];
     struct cn_live whole;
@@ -268,14 +345,13 @@ static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call
     enum cn_status status = gradient(u, &here, batch, &buffers);
     if (status == CN_ERR_NUMERIC) return count_bad(u, call, cn_fail_message());
     CN_TRY(status);
-    const struct cn_step_options options = update_step_options(&u->settings->optimizer, lr);
-    CN_TRY(cn_model_step(u->model, &options, &result));
-    CN_TRY(cn_metrics_mean(call->metrics, "optim/grad_norm", result.grad_norm));
+    CN_TRY(step_all(u, call, rates, &result));
     CN_TRY(cn_metrics_mean(call->metrics, "policy/loss", buffers.grad.loss));
     if (result.skipped) return count_bad(u, call, "the gradient's norm is not finite");
+    const bool learned = !warming(u);
     u->bad_steps = 0;
     u->optimizer_steps++;
-    return summarise(&here, result.grad_norm);
+    return learned ? summarise(&here, result.grad_norm) : CN_OK;
 }
 
 /* Sequence before which `wanted` trained ones stand. */
@@ -299,7 +375,8 @@ struct cn_span update_part(const struct cn_batch *batch, size_t part, size_t par
 }
 
 enum cn_status update_policy(struct update *u, const struct cn_loss_call *call,
-                             struct cn_batch *batch, double lr, struct update_times *times)
+                             struct cn_batch *batch, const struct update_rates *rates,
+                             struct update_times *times)
 {
     const size_t parts = (size_t)u->settings->train.mini_batches;
     double start = clock_seconds();
@@ -309,12 +386,12 @@ enum cn_status update_policy(struct update *u, const struct cn_loss_call *call,
         for (size_t part = 0; part < parts; part++, here.update++) {
             struct cn_arena_mark mark = cn_arena_mark(call->scratch);
             const struct cn_span span = update_part(batch, part, parts);
-            CN_TRY(optimizer_step(u, &here, batch, span, lr));
+            CN_TRY(optimizer_step(u, &here, batch, span, rates));
             cn_arena_release(call->scratch, mark);
         }
     batch->written |= CN_NEEDS(logp_old) | CN_NEEDS(entropy_old);
     times->train += clock_seconds() - start;
-    return cn_metrics_set(call->metrics, "optim/lr", lr);
+    return cn_metrics_set(call->metrics, "optim/lr", rates->policy);
 }
 
 double update_lr(const struct optimizer_settings *o, uint64_t step, uint64_t steps)

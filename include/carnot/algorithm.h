@@ -119,6 +119,8 @@ struct cn_correction {
 
 struct cn_critic {
     CN_PLUGIN_FIELDS
+    /* Optimizer steps at the start of a run in which only the value function learns.  Optional. */
+    uint64_t (*warmup)(const void *settings);
     /* Adds the value loss and d_value. */
     enum cn_status (*add)(const struct cn_context *context, const struct cn_batch *batch,
                           struct cn_span atom, const struct cn_live *live,
@@ -156,12 +158,13 @@ struct cn_recipe {
     struct cn_chosen *shaping, *entropy,
         *shadow; /* shadow: entropy methods that only report what they would do */
     size_t n_shaping, n_entropy, n_shadow;
-    bool anchor_sampled; /* logp_old is logp_sampled */
-    cn_columns needs;    /* union over everything chosen; logp_old only if it is read before the
-                            loss, where it always exists */
-    uint32_t needs_live; /* channels that loss or prepare read; always has logp */
-    bool prepare_live;   /* somebody's prepare needs live values of the whole step */
-    struct cn_top top;   /* restriction of entropy_top */
+    bool anchor_sampled;    /* logp_old is logp_sampled */
+    cn_columns needs;       /* union over everything chosen; logp_old only if it is read before the
+                               loss, where it always exists */
+    uint32_t needs_live;    /* channels that loss or prepare read; always has logp */
+    bool prepare_live;      /* somebody's prepare needs live values of the whole step */
+    struct cn_top top;      /* restriction of entropy_top */
+    uint64_t critic_warmup; /* optimizer steps in which only the value function learns */
     size_t group_minimum;
     const struct cn_plugin *needs_updates; /* does nothing below its updates_minimum; may be NULL */
 };
