@@ -185,7 +185,8 @@ static enum cn_status measure_critic(const struct cn_context *context, const str
         CN_TRY(context->ranks->sum(context->ranks->self, into, KINDS));
     }
     for (int k = 0; k < KINDS; k++)
-        variance[k] = cn_sum_mean(&square[k]);
+        variance[k] =
+            square[k].count > 1 ? cn_sum_value(&square[k]) / (double)(square[k].count - 1) : 0;
     CN_TRY(cn_metrics_set(context->metrics, "critic/value_mean", cn_sum_mean(&mean[VALUE])));
     CN_TRY(cn_metrics_set(context->metrics, "critic/target_mean", cn_sum_mean(&mean[TARGET])));
     return cn_metrics_set(context->metrics, "critic/explained_variance",

@@ -104,6 +104,7 @@ TEST(golden_critic_loss_and_ppo_loss_are_met)
         CHECK_NEAR(f.grad.d_logp[t], d_logp[t], digits7);
     }
     CHECK_NEAR(cn_metrics_value(&f.metrics, "critic/clip_frac", -1), .1333333, digits7);
+    CHECK_NEAR(cn_metrics_value(&f.metrics, "critic/explained_variance", -1), .3910423, digits7);
     fixture_close(&f);
 }
 
@@ -166,6 +167,9 @@ TEST(golden_metrics_are_met)
     CHECK_NEAR(cn_metrics_value(&f.metrics, "policy/entropy", -1), 1.06, 1e-12);
     CHECK_NEAR(cn_metrics_value(&f.metrics, "correction/ess", -1), .9256446, digits7);
     CHECK_NEAR(cn_metrics_value(&f.metrics, "group/zero_std_frac", -1), 0, 0);
+    CHECK_OK(
+        fixture_run(&f, "{\"type\": \"dapo\", \"shaping\": [], \"correction\": \"mask\"}", NULL));
+    CHECK_NEAR(cn_metrics_value(&f.metrics, "correction/ess", -1), .8387128, digits7);
     fixture_close(&f);
 }
 
