@@ -30,4 +30,17 @@ ablation || fail "the second start: exit code $?"
 grep -q ': [0-9]* s$' "$work/out" && fail "the second start ran something again"
 CARNOT=$bin/carnot "$source/launch/ablation" --methods steeer > "$work/out" 2>&1 && fail "an unknown method passed"
 grep -q 'unknown method steeer' "$work/out" || fail "the unknown method is not named"
+
+# What the script sets for a method belongs to a method, and every method of this build can run.
+for file in "$source"/configs/ablation/*.json; do
+    name=$(basename "$file" .json)
+    [ "$name" = clip_higher ] || "$bin/carnot" config list entropies | grep -q "^  $name " || fail "nothing is called $name"
+    "$bin/carnot" train "$source/configs/ablation.json" "$file" --dry-run > "$work/out" 2>&1 ||
+        fail "$file: $(tail -n 1 "$work/out")"
+done
+for name in $("$bin/carnot" config list entropies | sed -n 's/^  \([a-z_][a-z_0-9]*\) .*/\1/p'); do
+    [ -e "$source/configs/ablation/$name.json" ] && continue
+    "$bin/carnot" train "$source/configs/ablation.json" entropy=$name --dry-run > "$work/out" 2>&1 ||
+        fail "entropy=$name: $(tail -n 1 "$work/out")"
+done
 exit $failed
