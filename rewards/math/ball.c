@@ -258,7 +258,7 @@ static bool binary(struct work *w, struct term t, acb_t out, slong prec)
     acb_init(y);
     bool good = ball_value(w, term_at(t, t.tree->node[node->child].next), y, prec);
     bool plus = node->kind == NODE_ADD ||
-                (node->kind == NODE_PLUS_MINUS && (t.sign > 0) != (node->flag != 0));
+                (node->kind == NODE_PLUS_MINUS && (t.sign >= 0) != (node->flag != 0));
     if (good && node->kind == NODE_MULTIPLY) {
         acb_mul(out, out, y, prec);
     } else if (good && (node->kind == NODE_DIVIDE || node->kind == NODE_RATIO)) {

@@ -68,18 +68,21 @@ static void push(struct members *out, struct term t)
         out->item[out->n++] = t;
 }
 
-/* Members of a list or set; a scalar is its only member; "a +- b" has two. */
-static void collect(struct term t, struct members *out)
+/* Members of a list or set; a scalar is its only member; "a +- b" has two.  A set inside a set is
+ * one member; a list inside a list, or a set that a name is assigned, is spread out. */
+static void collect(struct term t, bool inside, struct members *out)
 {
     struct term value = unwrap(t);
     const struct node *node = term_node(value);
-    if (node->kind == NODE_LIST || node->kind == NODE_SET) {
+    bool one = inside && term_node(t)->kind == NODE_SET;
+    if (!one && (node->kind == NODE_LIST || node->kind == NODE_SET)) {
         for (int16_t child = node->child; child >= 0; child = t.tree->node[child].next)
-            collect(term_at(value, child), out);
-    } else if (t.sign > 0 && has_plus_minus(value)) {
-        struct term minus = value;
+            collect(term_at(value, child), true, out);
+    } else if (t.sign == 0 && has_plus_minus(value)) {
+        struct term plus = value, minus = value;
+        plus.sign = 1;
         minus.sign = -1;
-        push(out, value);
+        push(out, plus);
         push(out, minus);
     } else {
         push(out, t);
@@ -89,7 +92,7 @@ static void collect(struct term t, struct members *out)
 static bool is_list(struct term t)
 {
     const struct node *node = term_node(t);
-    return node->kind == NODE_LIST || node->kind == NODE_SET || has_plus_minus(t);
+    return node->kind == NODE_LIST || node->kind == NODE_SET || (!t.sign && has_plus_minus(t));
 }
 
 /* A perfect matching, by augmenting paths (Kuhn 1955). */
@@ -150,8 +153,8 @@ static bool lists_equal(struct work *w, struct term gold, struct term answer)
             if (!terms_equal(w, term_child(gold, i), term_child(answer, i))) return false;
         return true;
     }
-    collect(gold, &a);
-    collect(answer, &b);
+    collect(gold, false, &a);
+    collect(answer, false, &b);
     return members_match(w, &a, &b);
 }
 
@@ -319,9 +322,9 @@ bool terms_equal(struct work *w, struct term gold, struct term answer)
     answer = last_of_chain(unwrap(answer));
     g = term_node(gold);
     if (g->kind == NODE_MATRIX) return matrices_equal(w, gold, answer);
-    if (is_list(gold) || is_list(answer)) {
-        if (gold.sign > 0 && answer.sign > 0) return lists_equal(w, gold, answer);
-    }
+    if (is_list(gold) || is_list(answer)) return lists_equal(w, gold, answer);
+    if (g->kind == NODE_TUPLE && w->rules->set_relation && is_inequality(answer))
+        return sets_equal(w, gold, answer);
     if (g->kind == NODE_TUPLE) return tuples_equal(w, gold, answer);
     if (g->kind == NODE_TEXT) return text_nodes_equal(gold, answer);
     if (!strip_units(w, &gold, &answer)) return false;
@@ -352,11 +355,8 @@ static const char *scalar_type(struct term t)
 
 const char *term_type(struct term t)
 {
+    if (is_list(t)) return term_node(t)->kind == NODE_SET ? "set" : "list";
     switch (term_node(t)->kind) {
-    case NODE_LIST:
-        return "list";
-    case NODE_SET:
-        return "set";
     case NODE_TUPLE:
         return "tuple";
     case NODE_INTERVAL:

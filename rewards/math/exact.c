@@ -33,16 +33,20 @@ static bool power(const fmpq_t base, const fmpq_t exponent, fmpq_t out)
         return true;
     }
     if (q > 64 || (q > 1 && fmpq_sgn(base) < 0)) return false;
-    fmpq_set(out, base);
-    if (q > 1) { /* fmpz_root is exact only if raising gives the operand again */
-        fmpz_root(fmpq_numref(out), fmpq_numref(base), q);
-        fmpz_root(fmpq_denref(out), fmpq_denref(base), q);
-        fmpq_t back;
+    if (q > 1) { /* a root only if raising it gives the operand again; out may be base */
+        fmpq_t root, back;
+        fmpq_init(root);
         fmpq_init(back);
-        fmpq_pow_si(back, out, q);
+        fmpz_root(fmpq_numref(root), fmpq_numref(base), q);
+        fmpz_root(fmpq_denref(root), fmpq_denref(base), q);
+        fmpq_pow_si(back, root, q);
         bool even = fmpq_equal(back, base);
+        if (even) fmpq_set(out, root);
+        fmpq_clear(root);
         fmpq_clear(back);
         if (!even) return false;
+    } else {
+        fmpq_set(out, base);
     }
     bool one = fmpz_is_pm1(fmpq_numref(out)) && fmpz_is_one(fmpq_denref(out));
     if (one) p = p % 2 ? 1 : 2;
@@ -202,7 +206,7 @@ static bool series(struct work *w, struct term t, fmpq_t out)
         exact = exact_value(w, term_child(t, 2), term);
         if (exact && node->kind == NODE_SUM) fmpq_add(out, out, term);
         if (exact && node->kind == NODE_PRODUCT) fmpq_mul(out, out, term);
-        exact = exact && is_short(out);
+        exact = exact && is_short(out) && work_spend(w, (uint32_t)(bits(out) >> 7));
     }
     w->bound[node->id] = outer;
     fmpq_clear(k);
@@ -226,7 +230,7 @@ static bool binary(struct work *w, struct term t, fmpq_t out)
             fmpq_sub(out, out, y);
             break;
         case NODE_PLUS_MINUS:
-            if ((t.sign > 0) != (node->flag != 0))
+            if ((t.sign >= 0) != (node->flag != 0))
                 fmpq_add(out, out, y);
             else
                 fmpq_sub(out, out, y);
@@ -243,7 +247,7 @@ static bool binary(struct work *w, struct term t, fmpq_t out)
         }
     }
     fmpq_clear(y);
-    return exact && is_short(out);
+    return exact && is_short(out) && work_spend(w, (uint32_t)(bits(out) >> 7));
 }
 
 bool exact_value(struct work *w, struct term t, fmpq_t out)

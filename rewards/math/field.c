@@ -133,7 +133,7 @@ static bool binary(struct work *w, struct term t, ulong *out, bool *rational)
         return power(w, a, second, out, rational);
     }
     if (!field_value(w, second, &b, rational)) return false;
-    bool plus = (t.sign > 0) != (node->flag != 0);
+    bool plus = (t.sign >= 0) != (node->flag != 0);
     switch (node->kind) {
     case NODE_ADD:
         *out = nmod_add(a, b, mod);

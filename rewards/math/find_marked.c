@@ -196,15 +196,14 @@ static bool formula(struct cn_text reply, size_t at, size_t *content, size_t *co
         {"$$", "$$"}, {"\\(", "\\)"}, {"\\[", "\\]"}, {"$", "$"}, {NULL, NULL}};
     for (size_t m = 0; marks[m][0]; m++) {
         if (!has(reply, at, marks[m][0])) continue;
-        size_t begin = at + strlen(marks[m][0]), limit = reply.length;
-        /* an inline formula does not run over an empty line */
-        size_t stop = find_text(reply, begin, "\n\n");
-        if (stop != SIZE_MAX && marks[m][0][0] == '$' && !marks[m][0][1]) limit = stop;
-        size_t close = begin;
+        size_t begin = at + strlen(marks[m][0]), close = begin;
         do
             close = find_text(reply, close, marks[m][1]);
         while (close != SIZE_MAX && close > begin && reply.data[close - 1] == '\\' && close++);
-        if (close == SIZE_MAX || close > limit || close == begin) return false;
+        if (close == SIZE_MAX || close == begin) return false;
+        /* an inline formula does not run over an empty line */
+        bool paragraphs = find_text(find_slice(reply, 0, close), begin, "\n\n") != SIZE_MAX;
+        if (paragraphs && !marks[m][0][1]) return false;
         *content = begin;
         *content_end = close;
         *end = close + strlen(marks[m][1]);

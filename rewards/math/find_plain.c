@@ -38,15 +38,26 @@ static const char *const anchors[] = {"answer",  "答案",     "答え",     "re
                                       "antwort", "resposta", "risposta", "ответ",     "Ответ",
                                       "สรุป",     "jawaban",  NULL};
 /* What links it to the answer. */
-static const char *const links[] = {" is", "is", " es", " est", " ist", " è", "是",
-                                    "为",  "為", "は",  ":",    "：",   "=",  NULL};
+static const char *const links[] = {"is", "est", "es", "ist", "è",  "é", "是",
+                                    "为", "為",  "は", ":",   "：", "=", NULL};
+
+/* Length of the link at `at`; a word must end there. */
+static size_t link_at(struct cn_text text, size_t at)
+{
+    for (const char *const *link = links; *link; link++) {
+        size_t n = strlen(*link);
+        bool more = is_letter(**link) && at + n < text.length && is_letter(text.data[at + n]);
+        if (has_folded(text, at, *link) && !more) return n;
+    }
+    return 0;
+}
 
 /* Behind an anchor: marks and one or two links.  SIZE_MAX: nothing links. */
 static size_t behind_anchor(struct cn_text text, size_t at)
 {
     bool linked = false;
     for (size_t n;;) {
-        if ((n = word_at(text, at, links)) > 0) {
+        if ((n = link_at(text, at)) > 0) {
             linked = true;
             at += n;
         } else if (at < text.length && strchr(" *_\t", text.data[at])) {
@@ -69,6 +80,8 @@ static struct found behind_last_anchor(struct cn_text reply, const char *const *
 {
     struct found found = find_none();
     for (size_t i = 0; i < reply.length; i++) {
+        char c = reply.data[i];
+        if ((unsigned char)c < 0x80 && !strchr("arjfARJF", c)) continue; /* no word begins so */
         size_t n = word_at(reply, i, words);
         if (!n) continue;
         bool inside = i && is_letter(reply.data[i - 1]) && is_letter(reply.data[i]);
@@ -107,6 +120,8 @@ static size_t front_of(struct cn_text text, size_t at, size_t floor)
 {
     static const char *const fronts[] = {"-", "−", "+", "\\$", "$", "£", "€", "¥", "₹", NULL};
     size_t begin = at;
+    char last = at > floor ? text.data[at - 1] : ' ';
+    if ((unsigned char)last < 0x80 && !strchr("-+$", last)) return at;
     for (int pieces = 0; pieces < 2; pieces++)
         for (const char *const *f = fronts; *f; f++) {
             size_t n = strlen(*f);

@@ -100,26 +100,21 @@ static bool raw_group(struct lexer *l, struct cn_text *out)
     return false;
 }
 
-static struct cn_text trim(struct cn_text text)
-{
-    while (text.length && (is_space(text.data[0]) || text.data[0] == '~'))
-        text.data++, text.length--;
-    while (text.length &&
-           (is_space(text.data[text.length - 1]) || text.data[text.length - 1] == '~'))
-        text.length--;
-    return text;
-}
-
 /* \text{...}, \mathrm{...}: a word, a unit, a joining word, or mathematics in another font. */
 static void lex_text_command(struct lexer *l)
 {
     size_t begin = l->at;
     struct cn_text content;
     if (!raw_group(l, &content)) return;
-    struct cn_text word = trim(content);
+    struct cn_text word = trim_spaces(content);
     l->space |= word.length < content.length || !word.length;
     if (!word.length) return;
     bool mathematics = is_digit(word.data[0]);
+    if (word.length == 1 && strchr(",;", word.data[0])) {
+        const struct token mark = {.kind = TOKEN_SIGN, .id = (uint8_t)word.data[0], .text = word};
+        put(l, &mark);
+        return;
+    }
     for (size_t i = 0; i < word.length; i++)
         mathematics |= strchr("$\\{}^_=([+-", word.data[i]) != NULL;
     if (mathematics) { /* read it as if the command were not there */
@@ -176,7 +171,7 @@ static void lex_blackboard(struct lexer *l)
 {
     struct cn_text name;
     if (!raw_group(l, &name)) return;
-    struct cn_text letter = trim(name);
+    struct cn_text letter = trim_spaces(name);
     const struct token token = {.kind = TOKEN_SET_NAME,
                                 .id = letter.length == 1 ? (uint8_t)letter.data[0] : '?',
                                 .text = letter};
@@ -305,6 +300,31 @@ static void lex_command(struct lexer *l)
 
 /* ---- words and signs ---- */
 
+/* The digit that Unicode raises at `at`; -1: none. */
+static int raised_digit(struct cn_text text, size_t at)
+{
+    static const char *const raised[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
+    for (int i = 0; i < 10; i++) {
+        size_t n = strlen(raised[i]);
+        if (text.length - at >= n && memcmp(text.data + at, raised[i], n) == 0) return i;
+    }
+    return -1;
+}
+
+/* "x²" is "x^2". */
+static bool lex_superscript(struct lexer *l)
+{
+    static const char plain[] = "0123456789";
+    int digit = raised_digit(l->text, l->at);
+    if (digit < 0) return false;
+    const struct token power = {.kind = TOKEN_SIGN, .id = '^'};
+    const struct token number = {.kind = TOKEN_NUMBER, .text = {plain + digit, 1}};
+    put(l, &power);
+    put(l, &number);
+    l->at += digit >= 1 && digit <= 3 ? 2 : 3;
+    return true;
+}
+
 /* Bytes of the run of letters at the cursor; letters beyond ASCII that the tables do not know
  * belong to it. */
 static size_t letters_at(const struct lexer *l)
@@ -317,7 +337,7 @@ static size_t letters_at(const struct lexer *l)
             n++;
         } else if ((unsigned char)c >= 0x80) {
             size_t length = character_token(l->text, l->at + n, &token);
-            if (token.kind != TOKEN_UNKNOWN) break;
+            if (token.kind != TOKEN_UNKNOWN || raised_digit(l->text, l->at + n) >= 0) break;
             n += length;
         } else {
             break;
@@ -326,9 +346,26 @@ static size_t letters_at(const struct lexer *l)
     return n;
 }
 
+/* Whether an argument of \frac comes next: without braces it is one digit or letter. */
+static bool is_fraction_part(const struct lexer *l)
+{
+    const struct token *last = l->tree->token + l->tree->n_tokens;
+    if (l->tree->n_tokens > 0 && last[-1].kind == TOKEN_FRACTION) return true;
+    return l->tree->n_tokens > 1 && last[-2].kind == TOKEN_FRACTION && last[-1].text.length == 1 &&
+           (last[-1].kind == TOKEN_NUMBER || last[-1].kind == TOKEN_NAME);
+}
+
+static void lex_number(struct lexer *l)
+{
+    size_t n = 1;
+    if (!is_fraction_part(l) || peek(l, 0) == '.')
+        n = number_length(l->text, l->at, l->commas, l->nested > 0, &l->tree->comma_unclear);
+    put_slice(l, TOKEN_NUMBER, 0, n);
+}
+
 static void lex_word(struct lexer *l)
 {
-    size_t n = letters_at(l);
+    size_t n = is_fraction_part(l) && is_letter(peek(l, 0)) ? 1 : letters_at(l);
     const struct cn_text word = {l->text.data + l->at, n};
     struct token token = {.kind = TOKEN_WORD, .text = word};
     if (n == 1) {
@@ -390,23 +427,6 @@ static bool lex_sign(struct lexer *l)
     return false;
 }
 
-/* Digits and signs raised by Unicode: "x²" is "x^2". */
-static bool lex_superscript(struct lexer *l)
-{
-    static const char *const raised[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
-    static const char plain[] = "0123456789";
-    for (size_t i = 0; i < 10; i++)
-        if (has(l, raised[i])) {
-            const struct token power = {.kind = TOKEN_SIGN, .id = '^'};
-            const struct token digit = {.kind = TOKEN_NUMBER, .text = {plain + i, 1}};
-            put(l, &power);
-            put(l, &digit);
-            l->at += strlen(raised[i]);
-            return true;
-        }
-    return false;
-}
-
 static void lex_character(struct lexer *l)
 {
     struct token token;
@@ -441,8 +461,7 @@ enum fault lex_text(struct tree *tree, enum commas commas)
             l.at++;
             l.space = true;
         } else if (is_digit(c) || (c == '.' && is_digit(peek(&l, 1)))) {
-            size_t n = number_length(l.text, l.at, commas, l.nested > 0, &tree->comma_unclear);
-            put_slice(&l, TOKEN_NUMBER, 0, n);
+            lex_number(&l);
         } else if (is_letter(c)) {
             lex_word(&l);
         } else if (c == '\\') {
@@ -457,41 +476,4 @@ enum fault lex_text(struct tree *tree, enum commas commas)
     }
     tree->token[tree->n_tokens] = (struct token){.kind = TOKEN_END};
     return l.fault;
-}
-
-/* ---- what stands around an answer ---- */
-
-static bool strip(struct cn_text *text, const char *front, const char *back)
-{
-    size_t f = strlen(front), b = strlen(back);
-    if (text->length < f + b || memcmp(text->data, front, f) != 0 ||
-        memcmp(text->data + text->length - b, back, b) != 0)
-        return false;
-    text->data += f;
-    text->length -= f + b;
-    return true;
-}
-
-struct cn_text trim_answer(struct cn_text text)
-{
-    static const char *const pairs[][2] = {{"$$", "$$"}, {"\\(", "\\)"}, {"\\[", "\\]"},
-                                           {"**", "**"}, {"`", "`"},     {"\"", "\""},
-                                           {"__", "__"}};
-    for (bool more = true; more;) {
-        more = false;
-        text = trim(text);
-        if (text.length > 1 && text.data[text.length - 1] == '.' &&
-            text.data[text.length - 2] != '.' && text.data[text.length - 2] != '\\')
-            text.length--, more = true;
-        else if (text.length > 1 && strchr(",;", text.data[text.length - 1]) &&
-                 text.data[text.length - 2] != '\\')
-            text.length--, more = true;
-        for (size_t i = 0; !more && i < sizeof pairs / sizeof *pairs; i++)
-            more = strip(&text, pairs[i][0], pairs[i][1]);
-        /* one pair of dollars around everything; "$5" and "$a$ or $b$" keep theirs */
-        if (!more && text.length > 2 && text.data[0] == '$' && text.data[text.length - 1] == '$' &&
-            text.data[text.length - 2] != '\\' && !memchr(text.data + 1, '$', text.length - 2))
-            more = strip(&text, "$", "$");
-    }
-    return text;
 }

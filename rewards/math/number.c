@@ -68,9 +68,13 @@ static size_t exponent_at(struct cn_text text, size_t at)
 size_t number_length(struct cn_text text, size_t at, enum commas commas, bool nested, bool *unclear)
 {
     size_t first = digits_at(text, at), i = at + first;
+    char next = i < text.length ? text.data[i] : ' ';
+    if (first && (unsigned char)next < 0x80 && !strchr(",{\\_.eE", next)) return first;
     bool lead_zero = first == 1 && text.data[at] == '0';
     if (first >= 1 && first <= 3 && !lead_zero) i += groups_at(text, i, nested);
     bool grouped = i > at + first;
+    bool repeats = has(text, i, ".\\overline") || has(text, i, ".\\bar") || has(text, i, ".\\dot{");
+    if (first && repeats) return i + 1 - at;
     if (i < text.length && text.data[i] == '.' && digits_at(text, i + 1)) {
         i += 1 + digits_at(text, i + 1);
     } else if (first && !grouped && !nested) {

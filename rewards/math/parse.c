@@ -130,8 +130,9 @@ bool parse_starts_atom(const struct parser *p)
     case TOKEN_BIG:
     case TOKEN_BEGIN:
         return !(token->kind == TOKEN_FUNCTION && token->id == FUNCTION_MOD);
-    case TOKEN_OPEN:
-        return true;
+    case TOKEN_OPEN: /* but not the end of "[1, 2[" */
+        return token->id != '[' || (token[1].kind != TOKEN_END && token[1].kind != TOKEN_SIGN &&
+                                    token[1].kind != TOKEN_CLOSE);
     case TOKEN_BAR:
         return token->id != 'r' && !p->bars && !p->no_bar;
     default:
@@ -372,15 +373,16 @@ int16_t parse_relation(struct parser *p)
 static void skip_label(struct parser *p)
 {
     int16_t begin = p->at;
-    while (parse_is(p, TOKEN_TEXT, -1) || parse_is(p, TOKEN_WORD, -1))
+    const struct token *first = parse_peek(p);
+    while (parse_is(p, TOKEN_TEXT, -1) || (parse_is(p, TOKEN_WORD, -1) && !begin))
         p->at++;
-    parse_accept(p, TOKEN_SIGN, ':');
-    bool rest = !parse_is(p, TOKEN_END, -1) && !parse_is(p, TOKEN_RELATION, -1) &&
-                !parse_is(p, TOKEN_JOIN, -1) && !parse_is(p, TOKEN_SIGN, -1);
-    bool label = p->tree->token[begin].kind == TOKEN_TEXT ||
-                 p->tree->token[begin].text.length > 4 || p->at > begin + 1;
-    if (p->at == begin || !rest || !label) p->at = begin;
-    if (parse_is(p, TOKEN_SIGN, '-') && label) return;
+    bool label = p->at > begin + 1 || first->kind == TOKEN_TEXT || first->text.length > 4;
+    if (p->at > begin) parse_accept(p, TOKEN_SIGN, ':');
+    const struct token *next = parse_peek(p);
+    bool mathematics = next->kind != TOKEN_END && next->kind != TOKEN_RELATION &&
+                       next->kind != TOKEN_JOIN && next->kind != TOKEN_DEGREE &&
+                       (next->kind != TOKEN_SIGN || strchr("+-p", next->id));
+    if (!label || !mathematics) p->at = begin;
 }
 
 static int16_t parse_item(struct parser *p)

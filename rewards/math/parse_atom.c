@@ -234,18 +234,26 @@ static int16_t text(struct parser *p)
     return node;
 }
 
+/* Whether a run of letters is a word and not a product.  The known answer is read first: an answer
+ * may multiply the names that occur there. */
 static bool is_text_word(const struct parser *p, struct cn_text word)
 {
-    static const char *const known[] = {
-        "no",  "yes", "none", "odd",  "even", "true", "all",  "not",  "the",  "is",
-        "are", "of",  "for",  "if",   "to",   "red",  "blue", "both", "each", "any",
-        "if",  "No",  "Yes",  "None", "Odd",  "Even", "True", "All",  NULL};
-    for (size_t i = 0; i < word.length; i++)
-        if ((unsigned char)word.data[i] >= 0x80) return true;
+    static const char *const known[] = {"no", "is", "of", "if", "to", "No", "as", "so",
+                                        "we", "it", "in", "at", "by", "an", NULL};
+    const struct names *names = p->tree->names;
+    bool alone = p->at == 0 && p->tree->token[1].kind == TOKEN_END;
+    if (word.length > 4 || (alone && word.length >= 3)) return true;
     for (const char *const *k = known; *k; k++)
         if (cn_text_is(word, *k)) return true;
-    bool alone = p->at == 0 && p->tree->token[1].kind == TOKEN_END;
-    return word.length > 4 || (alone && word.length >= 3);
+    for (size_t i = 0; i < word.length; i++) {
+        char c = word.data[i];
+        bool constant = c == 'e' || c == 'i', found = constant || !p->tree->answers;
+        if ((unsigned char)c >= 0x80) return true;
+        for (size_t k = 0; k < names->n && !found; k++)
+            found = names->text[k][0] == c;
+        if (!found) return true;
+    }
+    return false;
 }
 
 /* A short run of letters is a product: "xy". */
@@ -305,26 +313,11 @@ int16_t parse_argument(struct parser *p)
     return parse_bracket(p);
 }
 
-/* An argument of \frac: without braces it is one digit. */
-static int16_t fraction_part(struct parser *p)
-{
-    struct token *token = &p->tree->token[p->at];
-    if (token->kind != TOKEN_NUMBER || token->text.length < 2) return parse_argument(p);
-    struct cn_text all = token->text;
-    token->text = (struct cn_text){all.data, 1};
-    int16_t node = parse_node(p, NODE_NUMBER, 0);
-    if (node < 0) return -1;
-    enum fault fault = number_value(token->text, &p->tree->node[node]);
-    token->text = (struct cn_text){all.data + 1, all.length - 1};
-    token->space = false;
-    return fault ? parse_fail(p, fault) : node;
-}
-
 static int16_t fraction(struct parser *p)
 {
     p->at++;
-    int16_t over = fraction_part(p);
-    return over < 0 ? -1 : parse_binary(p, NODE_DIVIDE, over, fraction_part(p));
+    int16_t over = parse_argument(p);
+    return over < 0 ? -1 : parse_binary(p, NODE_DIVIDE, over, parse_argument(p));
 }
 
 static int16_t currency(struct parser *p)

@@ -98,15 +98,15 @@ static bool stands_alone(struct cn_text text, size_t at)
     return c >= 'A' && c <= 'J' && !beside;
 }
 
-/* Whether another choice follows: "(A) or (B)", "A, B". */
-static bool others_follow(struct cn_text text, size_t at, char letter)
+/* Whether another choice follows: "(A) or (B)", "A, B".  marked: one in brackets counts anywhere.
+ */
+static bool others_follow(struct cn_text text, size_t at, char letter, bool marked)
 {
     for (size_t i = at; i < text.length; i++) {
         char c = text.data[i];
         if (c < 'A' || c > 'J' || c == letter || !stands_alone(text, i)) continue;
-        char before = i ? text.data[i - 1] : ' ',
-             after = i + 1 < text.length ? text.data[i + 1] : ' ';
-        if (before == '(' || after == ')' || i == at) return true;
+        char before = text.data[i - 1], after = i + 1 < text.length ? text.data[i + 1] : ' ';
+        if (marked && before == '(' && after == ')') return true;
         bool list = true; /* only joining marks and words up to here */
         for (size_t k = at; k < i; k++)
             list &= strchr(" ,/&|.()orandORAND{}$*\\textbf", text.data[k]) != NULL;
@@ -129,9 +129,8 @@ char choice_letter(struct cn_text text, bool *hedged)
     bool alone = rest >= text.length;
     if (alone) return letter;
     if (text.data[at] != letter) return 0; /* a small letter only if nothing follows */
-    if (!strchr(")].:}*,/", text.data[at + 1]) && text.data[at + 1] != ' ') return 0;
-    *hedged = others_follow(text, at + 1, letter);
     /* "A dog": words behind a letter need a mark between */
     bool marked = strchr(").:}*]", text.data[at + 1]) != NULL;
+    *hedged = others_follow(text, at + 1, letter, marked);
     return marked || *hedged ? letter : 0;
 }

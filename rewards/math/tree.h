@@ -156,6 +156,7 @@ struct tree {
     struct node node[NODES_ROOM];
     int16_t n_tokens, n_nodes, root; /* root -1: not parsed */
     struct names *names;
+    bool answers;       /* an answer, not the known one: its words multiply known names only */
     bool comma_unclear; /* a comma may part a list or be a decimal comma ("1,22") */
 };
 
@@ -176,6 +177,7 @@ enum fault lex_text(struct tree *tree, enum commas commas);
 /* Drops what stands around an answer: white space, $...$, \(...\), bold marks, quotes, a full stop.
  */
 struct cn_text trim_answer(struct cn_text text);
+struct cn_text trim_spaces(struct cn_text text); /* white space and ties (~) only */
 
 /* A word or command of the tables in words.c; false: unknown. */
 bool word_token(struct cn_text word, struct token *out);

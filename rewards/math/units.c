@@ -158,7 +158,8 @@ static void spell_unit(const struct tree *tree, int16_t node, struct spelling *o
             add(out, "/", 1);
         else if (token->kind == TOKEN_NUMBER)
             add(out, token->text.data, token->text.length);
-        else if (token->kind != TOKEN_SIGN && token->kind != TOKEN_OPEN)
+        else if (token->kind != TOKEN_SIGN && token->kind != TOKEN_OPEN &&
+                 token->kind != TOKEN_CLOSE)
             add_words(out, token->text);
     }
     if (out->square) add(out, "2", 1);

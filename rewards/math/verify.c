@@ -6,7 +6,7 @@
 
 #include <string.h>
 
-enum { SCAN_MAX = 64 * 1024, COPY_MIN = 16 };
+enum { SCAN_MAX = 64 * 1024, COPY_MIN = 16, SPECIAL_MAX = 40 };
 
 static const char special_open[] = "<|";
 
@@ -99,7 +99,7 @@ static const char *read_gold(struct verifier *v, struct cn_text gold)
     const char *fault = read_tree(v);
     if (fault) return fault;
     v->gold_choice = single_choice(v->gold_text);
-    const struct term root = {&v->gold, v->gold.root, 1};
+    const struct term root = {&v->gold, v->gold.root, 0};
     v->gold_type = v->gold_choice     ? "choice"
                    : v->gold_is_tree  ? term_type(root)
                    : v->gold_is_words ? "text"
@@ -141,8 +141,8 @@ static bool trees_equal(struct verifier *v)
     const struct tree *answers[] = {&v->answer, &v->answer_other};
     for (int g = 0; g < 2; g++)
         for (int a = 0; a < 2; a++) {
-            const struct term gold = {golds[g], golds[g]->root, 1};
-            const struct term answer = {answers[a], answers[a]->root, 1};
+            const struct term gold = {golds[g], golds[g]->root, 0};
+            const struct term answer = {answers[a], answers[a]->root, 0};
             if (gold.node < 0 || answer.node < 0) continue;
             if (terms_equal(&v->work, gold, answer)) return true;
         }
@@ -162,8 +162,6 @@ static enum cn_verdict compare(struct verifier *v, enum fault fault)
     if (fault) return CN_VERDICT_UNPARSABLE;
     bool equal = trees_equal(v);
     if (v->work.exhausted) return CN_VERDICT_BUDGET;
-    if (!equal && term_type((struct term){&v->gold, v->gold.root, 1})[0] == 't')
-        equal = words_equal(v);
     return equal ? CN_VERDICT_CORRECT : CN_VERDICT_WRONG;
 }
 
@@ -213,6 +211,14 @@ static bool is_marked(enum math_policy policy)
     return policy == MATH_POLICY_BOXED || policy == MATH_POLICY_GSM8K || policy == MATH_POLICY_TAG;
 }
 
+/* Whether a word stands in the tree as an operand. */
+static bool has_words(const struct tree *tree)
+{
+    for (int i = 0; i < tree->n_nodes; i++)
+        if (tree->node[i].kind == NODE_TEXT) return true;
+    return false;
+}
+
 /* Judges what one place says.  False: it says nothing that can be read, try the next one. */
 static bool judge_place(struct verifier *v, enum math_policy policy, const struct found *found,
                         struct math_result *out)
@@ -234,8 +240,7 @@ static bool judge_place(struct verifier *v, enum math_policy policy, const struc
     if (out->verdict == CN_VERDICT_CORRECT || is_marked(policy)) return true;
     if (v->gold_is_words) return policy != MATH_POLICY_WHOLE;
     /* prose is not an answer where mathematics is wanted */
-    return fault == FAULT_NONE && !is_words(&v->answer) &&
-           v->answer.node[v->answer.root].kind != NODE_TEXT;
+    return fault == FAULT_NONE && !is_words(&v->answer) && !has_words(&v->answer);
 }
 
 /* Inside a marked or announced place: a box, a formula, or a number in a sentence. */
@@ -271,7 +276,7 @@ static bool try_policy(struct verifier *v, enum math_policy policy, struct cn_te
                     policy == MATH_POLICY_TAG || policy == MATH_POLICY_GSM8K;
     bool prose = !done || out->verdict == CN_VERDICT_UNPARSABLE ||
                  (out->verdict == CN_VERDICT_WRONG && !v->gold_is_words && !v->gold_choice &&
-                  is_words(&v->answer));
+                  (is_words(&v->answer) || has_words(&v->answer)));
     if (sentence && prose) {
         struct math_result inside = *out;
         if (judge_inside(v, policy, &found, &inside)) {
@@ -298,6 +303,14 @@ static void search(struct verifier *v, struct cn_text reply, struct math_result 
         if (try_policy(v, automatic[i], reply, out)) return;
         if (out->verdict == CN_VERDICT_NO_ANSWER || automatic[i] == MATH_POLICY_WHOLE)
             *out = before; /* prose is no unreadable answer */
+    }
+    /* words, or what only its spelling can decide: the whole reply is the answer */
+    struct cn_text all = find_trim(reply);
+    if (out->verdict == CN_VERDICT_NO_ANSWER && all.length && all.length <= LIMIT_TEXT &&
+        !v->gold_is_tree && !v->gold_choice) {
+        out->verdict = CN_VERDICT_WRONG;
+        out->policy = MATH_POLICY_WHOLE;
+        out->extracted = all;
     }
 }
 
@@ -348,16 +361,18 @@ static struct cn_text without_question(struct cn_text reply, struct cn_text ques
 /* Ends the reply where a special token such as <|im_end|> stands. */
 static struct cn_text until_special(struct cn_text reply)
 {
-    for (size_t at = find_text(reply, 0, special_open); at != SIZE_MAX;
-         at = find_text(reply, at + 1, special_open)) {
-        size_t end = find_text(reply, at, "|>");
-        if (end == SIZE_MAX || end - at > 40) continue;
-        if (!at) { /* one in front is only stepped over */
-            reply = find_slice(reply, end + 2, reply.length);
-            continue;
+    size_t from = 0, at;
+    while ((at = find_text(reply, from, special_open)) != SIZE_MAX) {
+        size_t near = reply.length - at < SPECIAL_MAX ? reply.length : at + SPECIAL_MAX;
+        size_t end = find_text(find_slice(reply, 0, near), at, "|>");
+        from = at + 1;
+        if (end == SIZE_MAX) continue;
+        if (at) {
+            reply.length = at;
+            break;
         }
-        reply.length = at;
-        break;
+        reply = find_slice(reply, end + 2, reply.length); /* one in front is only stepped over */
+        from = 0;
     }
     return reply;
 }
@@ -402,6 +417,7 @@ static enum cn_status open_verifier(const struct math_rules *rules, struct cn_ar
     for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
         trees[i]->n_nodes = trees[i]->n_tokens = 0;
         trees[i]->root = -1;
+        trees[i]->answers = i >= 2;
     }
     for (int i = 0; i < LIMIT_NAMES; i++)
         acb_init(&v->work.point[i]);

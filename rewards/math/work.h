@@ -13,7 +13,7 @@
 struct term {
     const struct tree *tree;
     int16_t node; /* -1: none */
-    int8_t sign;  /* +1, -1 */
+    int8_t sign;  /* +1, -1; 0: both, not yet told apart */
 };
 
 struct work {
