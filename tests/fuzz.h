@@ -9,6 +9,7 @@
 #include "carnot/data.h"
 #include "carnot/json.h"
 #include "carnot/log.h"
+#include "carnot/reward.h"
 #include "carnot/tokenizer.h"
 #include "rewards/service/frame.h"
 #include "rewards/service/request.h"
@@ -267,8 +268,50 @@ static inline bool fuzz_frame(const void *bytes, size_t size)
     return read || asked;
 }
 
+/* The reward math on "policy, known answer, new line, reply": extraction, parser, comparison.  The
+ * same input takes the same operations, within the budget; what is extracted stands in the reply.
+ * Refused: the known answer cannot be graded. */
+static inline bool fuzz_math(const void *bytes, size_t size)
+{
+    static const char *const policies[] = {
+        "auto",      "boxed_last",  "gsm8k_hash", "answer_tag", "answer_line", "final_answer_is",
+        "last_math", "last_number", "mcq",        "whole"};
+    enum { N_POLICIES = sizeof policies / sizeof *policies, OPS_MAX = 22000 };
+    const struct cn_reward *reward = cn_reward_find("math");
+    struct cn_text all = {bytes, size};
+    if (!size) return false;
+    const char *end = memchr(all.data, '\n', size);
+    size_t cut = end ? (size_t)(end - all.data) : size;
+    struct cn_episode episode = {.ground_truth = {all.data + 1, cut ? cut - 1 : 0},
+                                 .response = {all.data + cut, size - cut},
+                                 .stop = CN_STOP_EOS};
+    struct cn_arena arena = {0};
+    struct cn_json *options = NULL, *policy = NULL;
+    struct cn_outcome out = {0}, again = {0};
+    void *settings;
+    FUZZ_PROMISE(cn_json_new(CN_JSON_OBJECT, &options) == CN_OK);
+    FUZZ_PROMISE(cn_json_new_text(cn_text(policies[(unsigned char)all.data[0] % N_POLICIES]),
+                                  &policy) == CN_OK);
+    FUZZ_PROMISE(cn_json_set(options, "policy", policy) == CN_OK);
+    FUZZ_PROMISE(cn_arena_alloc(&arena, reward->settings_size, 1, &settings) == CN_OK);
+    FUZZ_PROMISE(cn_option_read(reward->options, options, "x", NULL, &arena, settings) == CN_OK);
+    bool absent = fuzz_refused(reward->score(settings, &episode, 1, &arena, &out));
+    if (!absent) {
+        FUZZ_PROMISE(reward->score(settings, &episode, 1, &arena, &again) == CN_OK);
+        FUZZ_PROMISE(out.verdict == again.verdict && out.ops == again.ops && out.ops <= OPS_MAX);
+        FUZZ_PROMISE(!out.extracted.length ||
+                     (out.extracted.data >= episode.response.data &&
+                      out.extracted.data + out.extracted.length <=
+                          episode.response.data + episode.response.length));
+    }
+    cn_json_close(options);
+    cn_arena_free(&arena);
+    return absent || out.verdict != CN_VERDICT_BAD_GOLD;
+}
+
 /* The readers and the names of their corpora. */
-#define FUZZ_TARGETS(X) X(json) X(safetensors) X(gguf) X(tokenizer) X(jsonl) X(service) X(frame)
+#define FUZZ_TARGETS(X)                                                                            \
+    X(json) X(safetensors) X(gguf) X(tokenizer) X(jsonl) X(service) X(frame) X(math)
 
 /* The body of a libFuzzer program. */
 #define FUZZ_MAIN(name)                                                                            \

@@ -18,6 +18,7 @@ enum {
     POINTS_COMPLEX = 2,
     POINTS_NEEDED = 3,
     DIGITS_NEEDED = 3, /* significant digits of a rounded number */
+    DIGITS_CUT = 6,    /* behind the point: so long a number may be cut off instead of rounded */
     FIELD_ROUNDS = 2
 };
 
@@ -66,7 +67,7 @@ static bool rounds_to(const fmpq_t value, const fmpq_t written, struct decimal a
     fmpq_abs(difference, difference);
     fmpz_set_ui(fmpq_denref(half), 10);
     fmpz_pow_ui(fmpq_denref(half), fmpq_denref(half), (ulong)as.digits);
-    fmpz_mul_ui(fmpq_denref(half), fmpq_denref(half), 2);
+    if (as.digits < DIGITS_CUT) fmpz_mul_ui(fmpq_denref(half), fmpq_denref(half), 2);
     fmpz_one(fmpq_numref(half)); /* 0.5 * 10^-digits */
     bool close = fmpq_cmp(difference, half) <= 0;
     fmpq_clear(difference);
@@ -149,7 +150,7 @@ static bool approximates(const struct work *w, struct term gold, const acb_t a, 
     arb_abs(difference, difference);
     arb_set_ui(half, 10);
     arb_pow_ui(half, half, (ulong)as.digits, PRECISION_LAST);
-    arb_mul_2exp_si(half, half, 1);
+    if (as.digits < DIGITS_CUT) arb_mul_2exp_si(half, half, 1);
     arb_inv(half, half, PRECISION_LAST);
     bool close = arb_lt(difference, half);
     arb_clear(difference);
