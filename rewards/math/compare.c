@@ -297,7 +297,8 @@ static bool relations_equal(struct work *w, struct term gold, struct term answer
 
 static bool set_answers(struct work *w, struct term gold, struct term answer)
 {
-    bool relation = term_node(answer)->kind == NODE_RELATION;
+    bool relation =
+        term_node(answer)->kind == NODE_RELATION && term_node(answer)->flag != SET_BUILDER;
     /* the question asked for a set: an inequality that was not solved is no answer */
     if (relation && assigned(answer).node < 0 && !w->rules->set_relation) return false;
     if (term_node(answer)->kind == NODE_LIST && !w->rules->set_relation) return false;
@@ -323,7 +324,8 @@ bool terms_equal(struct work *w, struct term gold, struct term answer)
     g = term_node(gold);
     if (g->kind == NODE_MATRIX) return matrices_equal(w, gold, answer);
     if (is_list(gold) || is_list(answer)) return lists_equal(w, gold, answer);
-    if (g->kind == NODE_TUPLE && w->rules->set_relation && is_inequality(answer))
+    if (g->kind == NODE_TUPLE && is_inequality(answer) &&
+        (w->rules->set_relation || term_node(answer)->flag == SET_BUILDER))
         return sets_equal(w, gold, answer);
     if (g->kind == NODE_TUPLE) return tuples_equal(w, gold, answer);
     if (g->kind == NODE_TEXT) return text_nodes_equal(gold, answer);

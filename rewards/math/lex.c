@@ -12,6 +12,7 @@ struct lexer {
     size_t at;
     int nested; /* open ( [ \{ : a plain comma inside separates */
     bool space, roman;
+    bool lines; /* in \begin{cases} or the like: a row end separates, & aligns */
     enum commas commas;
     enum fault fault;
 };
@@ -48,8 +49,10 @@ static void put(struct lexer *l, const struct token *token)
         l->fault = FAULT_TOO_LARGE;
         return;
     }
+    if (l->lines && token->kind == TOKEN_SIGN && token->id == '&') return;
     struct token *out = &l->tree->token[l->tree->n_tokens++];
     *out = *token;
+    if (l->lines && token->kind == TOKEN_SIGN && token->id == '\n') out->id = ',';
     out->space = l->space;
     out->roman = l->roman;
     l->space = false;
@@ -136,6 +139,16 @@ static void lex_text_command(struct lexer *l)
     l->roman = false;
 }
 
+/* Environments that only break lines: what stands in them is a list. */
+static bool is_lines(struct cn_text name)
+{
+    static const char *const names[] = {"cases", "aligned",  "align",     "align*", "gathered",
+                                        "split", "equation", "equation*", NULL};
+    for (const char *const *n = names; *n; n++)
+        if (cn_text_is(name, *n)) return true;
+    return false;
+}
+
 static void lex_begin(struct lexer *l)
 {
     static const struct {
@@ -147,6 +160,10 @@ static void lex_begin(struct lexer *l)
     struct cn_text name, columns;
     if (!raw_group(l, &name)) return;
     const struct token unknown = {.kind = TOKEN_UNKNOWN, .text = name};
+    if (is_lines(name)) {
+        l->lines = l->space = true;
+        return;
+    }
     for (size_t i = 0; environments[i].name; i++)
         if (cn_text_is(name, environments[i].name)) {
             const struct token token = {
@@ -163,6 +180,10 @@ static void lex_end(struct lexer *l)
 {
     struct token token = {.kind = TOKEN_FINISH};
     if (!raw_group(l, &token.text)) return;
+    if (is_lines(token.text)) {
+        l->lines = false;
+        return;
+    }
     put(l, &token);
     if (l->nested > 0) l->nested--;
 }

@@ -57,7 +57,8 @@ static int16_t condition(struct parser *p, int16_t element)
         node = parse_relation(p);
         if (parse_adopt(p, list, node) < 0) return -1;
     }
-    if (!parse_expect(p, TOKEN_CLOSE, -1)) return -1;
+    if (node < 0 || !parse_expect(p, TOKEN_CLOSE, -1)) return -1;
+    if (list < 0) p->tree->node[node].flag = SET_BUILDER;
     return list >= 0 ? list : node;
 }
 

@@ -128,11 +128,12 @@ enum node_kind {
     NODE_INTERSECTION,
     NODE_DIFFERENCE,
     NODE_MATRIX,   /* id: rows, flag: columns; children: cells, row by row; unit: the bracket */
-    NODE_RELATION, /* chain of operands; the relation before each is its field `relation` */
+    NODE_RELATION, /* chain of operands; the relation before each is its field `relation`;
+                    * flag SET_BUILDER: the condition of {x | ...} */
     NODE_TEXT      /* token */
 };
 
-enum { OPEN_LEFT = 1, OPEN_RIGHT = 2 };
+enum { OPEN_LEFT = 1, OPEN_RIGHT = 2, SET_BUILDER = 1 };
 
 struct node {
     uint8_t kind, id, flag, relation;
