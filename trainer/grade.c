@@ -10,8 +10,7 @@
 #include <string.h>
 
 struct grade {
-    const struct cn_reward *reward;
-    const void *settings;
+    struct cn_reward_entry entry;
     const char *check_gold;   /* --check-gold: a data file to look through instead of grading */
     struct cn_arena run, row; /* settings; what one row needs */
 };
@@ -50,18 +49,6 @@ static enum cn_status split_flag(int argc, char **argv, int *at, char name[64], 
     return *value ? CN_OK : cn_fail(CN_ERR_CONFIG, "grade: --%s needs a value", name);
 }
 
-static enum cn_status find_reward(const char *name, const struct cn_reward **out)
-{
-    *out = cn_reward_find(name);
-    if (*out) return CN_OK;
-    struct cn_str known = {NULL, 0, 0};
-    for (size_t i = 0; cn_rewards[i]; i++)
-        CN_TRY(cn_str_format(&known, "%s%s", i ? ", " : "", cn_rewards[i]->name));
-    cn_fail(CN_ERR_CONFIG, "no reward \"%s\"; there are %s", name, known.data);
-    cn_str_free(&known);
-    return CN_ERR_CONFIG;
-}
-
 /* Everything but --reward and --check-gold is an option of the reward. */
 static enum cn_status read_flags(struct grade *grade, int argc, char **argv, struct cn_json *given)
 {
@@ -69,19 +56,15 @@ static enum cn_status read_flags(struct grade *grade, int argc, char **argv, str
         char name[64];
         const char *text;
         CN_TRY(split_flag(argc, argv, &i, name, &text));
-        if (strcmp(name, "reward") == 0) {
-            CN_TRY(find_reward(text, &grade->reward));
-            continue;
-        }
         if (strcmp(name, "check_gold") == 0) {
             grade->check_gold = text;
             continue;
         }
         struct cn_json *value = NULL;
         CN_TRY(flag_value(text, &value));
-        CN_TRY(cn_json_set(given, name, value));
+        CN_TRY(cn_json_set(given, strcmp(name, "reward") == 0 ? "type" : name, value));
     }
-    if (!grade->reward)
+    if (!cn_json_get(given, "type"))
         return cn_fail(CN_ERR_CONFIG,
                        "grade needs --reward NAME; carnot config list rewards names them");
     return CN_OK;
@@ -89,16 +72,12 @@ static enum cn_status read_flags(struct grade *grade, int argc, char **argv, str
 
 static enum cn_status read_arguments(struct grade *grade, int argc, char **argv)
 {
+    static const char *const ours[] = {"type", NULL};
     struct cn_json *given = NULL;
-    void *settings;
     enum cn_status status = CN_OK;
     CN_TRY(cn_json_new(CN_JSON_OBJECT, &given));
     CN_TRY_GOTO(read_flags(grade, argc, argv, given), out);
-    CN_TRY_GOTO(cn_arena_alloc(&grade->run, grade->reward->settings_size, 1, &settings), out);
-    CN_TRY_GOTO(cn_option_read(grade->reward->options, given, grade->reward->name, NULL,
-                               &grade->run, settings),
-                out);
-    grade->settings = settings;
+    CN_TRY_GOTO(cn_reward_open(given, "grade", ours, &grade->run, &grade->entry), out);
 out:
     cn_json_close(given);
     return status;
@@ -112,10 +91,10 @@ static enum cn_status read_episode(const struct grade *grade, const struct filte
                                    struct cn_arena *arena, struct cn_episode *out)
 {
     CN_TRY(cn_episode_read(row->tree, arena, out));
-    if (grade->reward->needs_ground_truth &&
+    if (grade->entry.reward->needs_ground_truth &&
         cn_json_kind(cn_json_get(row->tree, "ground_truth")) == CN_JSON_NULL)
         return cn_fail(CN_ERR_DATA, "the row has no \"ground_truth\", which %s needs",
-                       grade->reward->name);
+                       grade->entry.reward->name);
     return CN_OK;
 }
 
@@ -155,7 +134,7 @@ static enum cn_status grade_row(void *self, const struct filter_row *row, struct
     struct cn_outcome outcome;
     cn_arena_reset(&grade->row);
     CN_TRY(read_episode(grade, row, &grade->row, &episode));
-    CN_TRY(grade->reward->score(grade->settings, &episode, 1, &grade->row, &outcome));
+    CN_TRY(grade->entry.reward->score(grade->entry.settings, &episode, 1, &grade->row, &outcome));
     return write_outcome(row, &outcome, out);
 }
 
@@ -180,32 +159,33 @@ static enum cn_status check_gold(struct grade *grade)
 {
     const double weight = 1;
     const struct gold gold = {
-        .reward = grade->reward, .settings = grade->settings, .fault = write_fault};
+        .reward = grade->entry.reward, .settings = grade->entry.settings, .fault = write_fault};
     struct cn_data *data;
     size_t bad;
-    if (!grade->reward->check_gold)
+    if (!grade->entry.reward->check_gold)
         return cn_fail(CN_ERR_CONFIG, "reward %s has no known answers to check",
-                       grade->reward->name);
+                       grade->entry.reward->name);
     CN_TRY(cn_data_open(&grade->check_gold, &weight, 1, NULL, &data));
     enum cn_status status = gold_check(&gold, data, &bad);
     if (status == CN_OK && bad)
         status = cn_fail(CN_ERR_DATA, "%s: %zu of %zu known answers cannot be graded by %s",
-                         grade->check_gold, bad, cn_data_count(data), grade->reward->name);
+                         grade->check_gold, bad, cn_data_count(data), grade->entry.reward->name);
     else if (status == CN_OK)
         cn_log_info("%s: %s can grade all %zu known answers", grade->check_gold,
-                    grade->reward->name, cn_data_count(data));
+                    grade->entry.reward->name, cn_data_count(data));
     cn_data_close(data);
     return status;
 }
 
 static enum cn_status run(int argc, char **argv)
 {
-    struct grade grade = {.reward = NULL};
+    struct grade grade = {.check_gold = NULL};
     cn_arena_init(&grade.run);
     cn_arena_init(&grade.row);
     const struct filter filter = {.row = grade_row, .self = &grade};
     enum cn_status status = read_arguments(&grade, argc, argv);
     if (status == CN_OK) status = grade.check_gold ? check_gold(&grade) : filter_run(&filter);
+    cn_reward_close(&grade.entry);
     cn_arena_free(&grade.row);
     cn_arena_free(&grade.run);
     return status;

@@ -10,29 +10,22 @@ static enum cn_status read_entry(const struct cn_json *node, size_t place, struc
                                  struct scoring_entry *out)
 {
     static const char *const ours[] = {"type", "weight", NULL};
-    const char *name = NULL;
     char path[64];
-    void *settings;
     snprintf(path, sizeof path, "rewards.%zu", place);
-    if (cn_json_kind(node) == CN_JSON_TEXT)
-        name = cn_json_text(node).data;
-    else if (cn_json_need_text(node, "type", &name) != CN_OK)
-        return cn_fail_context(CN_ERR_CONFIG, "%s", path);
-    out->reward = cn_reward_find(name);
-    if (!out->reward)
-        return cn_fail(CN_ERR_CONFIG,
-                       "%s: unknown reward \"%s\"; carnot config list rewards shows them", path,
-                       name);
     const struct cn_json *options = cn_json_kind(node) == CN_JSON_OBJECT ? node : NULL;
     if (cn_json_real_or(options, "weight", 1.0, &out->weight) != CN_OK)
         return cn_fail_context(CN_ERR_CONFIG, "%s", path);
-    CN_TRY(cn_arena_alloc(arena, 1, out->reward->settings_size ? out->reward->settings_size : 1,
-                          &settings));
-    CN_TRY(cn_option_read(out->reward->options, options, path, ours, arena, settings));
-    out->settings = settings;
-    const char *fault; /* a reward that this build cannot run says so now, not after a rollout */
-    return out->reward->check_gold ? out->reward->check_gold(settings, cn_text("1"), arena, &fault)
-                                   : CN_OK;
+    return cn_reward_open(node, path, ours, arena, &out->used);
+}
+
+/* The first reward of the list, as it is. */
+static enum cn_status read_default(struct cn_arena *arena, struct scoring_entry *out)
+{
+    struct cn_json *name = NULL;
+    CN_TRY(cn_json_new_text(cn_text(cn_rewards[0]->name), &name));
+    enum cn_status status = read_entry(name, 0, arena, out);
+    cn_json_close(name);
+    return status;
 }
 
 enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *arena,
@@ -48,23 +41,23 @@ enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *aren
                        SCORING_ENTRIES_MAX);
     out->n = n ? n : 1;
     CN_TRY(CN_NEW(arena, out->n, &out->entry));
-    if (n == 0) { /* the first reward of the list is the default */
-        void *settings;
-        out->entry[0].reward = cn_rewards[0];
-        out->entry[0].weight = 1;
-        CN_TRY(cn_arena_alloc(arena, 1, cn_rewards[0]->settings_size + 1, &settings));
-        out->entry[0].settings = settings;
-        return cn_option_read(cn_rewards[0]->options, NULL, "rewards.0", NULL, arena, settings);
-    }
+    if (n == 0) return read_default(arena, &out->entry[0]);
     for (const struct cn_json *node = cn_json_first(section); node; node = cn_json_next(node), i++)
         CN_TRY(read_entry(node, i, arena, &out->entry[i]));
     return CN_OK;
 }
 
+void scoring_close(struct scoring *scoring)
+{
+    for (size_t e = 0; e < scoring->n; e++)
+        cn_reward_close(&scoring->entry[e].used);
+    scoring->n = 0;
+}
+
 enum cn_status scoring_check_gold(const struct scoring *scoring, const struct cn_data *data)
 {
     for (size_t e = 0; e < scoring->n; e++)
-        CN_TRY(gold_warn(scoring->entry[e].reward, scoring->entry[e].settings, data));
+        CN_TRY(gold_warn(scoring->entry[e].used.reward, scoring->entry[e].used.settings, data));
     return CN_OK;
 }
 
@@ -87,7 +80,7 @@ enum cn_scope scoring_scope(const struct scoring *scoring)
 {
     enum cn_scope widest = CN_SCOPE_EPISODE;
     for (size_t e = 0; e < scoring->n; e++)
-        if (scoring->entry[e].reward->scope > widest) widest = scoring->entry[e].reward->scope;
+        if (scoring->entry[e].used.reward->scope > widest) widest = scoring->entry[e].used.reward->scope;
     return widest;
 }
 
@@ -106,7 +99,7 @@ static enum cn_status add_metric(const struct scoring_entry *entry, const char *
                                  struct cn_arena *arena, struct cn_service_result *out)
 {
     char name[160], *copy;
-    const int n = snprintf(name, sizeof name, "%s/%s", entry->reward->name, what);
+    const int n = snprintf(name, sizeof name, "%s/%s", entry->used.reward->name, what);
     CN_BUG_IF(n >= (int)sizeof name || out->n_metrics == CN_SERVICE_METRICS_MAX);
     CN_TRY(cn_arena_text(arena, name, (size_t)n, &copy));
     out->metric[out->n_metrics++] =
@@ -149,8 +142,8 @@ enum cn_status scoring_episodes(const struct scoring *scoring, const struct cn_e
         const struct scoring_entry *entry = &scoring->entry[e];
         memset(outcomes, 0, n * sizeof *outcomes);
         for (size_t begin = 0, end; begin < n; begin = end) {
-            end = call_end(episodes, n, begin, entry->reward->scope);
-            CN_TRY(entry->reward->score(entry->settings, episodes + begin, end - begin, arena,
+            end = call_end(episodes, n, begin, entry->used.reward->scope);
+            CN_TRY(entry->used.reward->score(entry->used.settings, episodes + begin, end - begin, arena,
                                         outcomes + begin));
         }
         for (size_t i = 0; i < n; i++)

@@ -15,8 +15,7 @@
 enum { SCORING_ENTRIES_MAX = CN_SERVICE_METRICS_MAX / (1 + CN_OUTCOME_METRICS_MAX) };
 
 struct scoring_entry {
-    const struct cn_reward *reward;
-    const void *settings;
+    struct cn_reward_entry used;
     double weight;
 };
 
@@ -36,6 +35,8 @@ struct scored {
  * also for a reward that this build cannot run. */
 enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *arena,
                             struct scoring *out);
+
+void scoring_close(struct scoring *scoring);
 
 /* Looks through the known answers of a data set; the first bad ones are named in warnings.  Fails:
  * CN_ERR_DATA if an entry can grade none of them. */

@@ -51,15 +51,18 @@ static enum cn_status serve(const struct config *config, struct cn_arena *arena,
     struct cn_service_scorer scorer = {.self = &scoring, .score = score};
     CN_TRY(settings_read(config_root(config), arena, &settings));
     CN_TRY(scoring_read(section, arena, &scoring));
-    if (scoring_scope(&scoring) != CN_SCOPE_EPISODE)
+    if (scoring_scope(&scoring) != CN_SCOPE_EPISODE) {
+        scoring_close(&scoring);
         return cn_fail(CN_ERR_CONFIG, "one of the rewards compares the answers of a group; a "
                                       "service sees one answer at a time");
+    }
     for (size_t e = 0; e < scoring.n; e++)
-        scorer.starts_programs |= scoring.entry[e].reward->starts_programs;
+        scorer.starts_programs |= scoring.entry[e].used.reward->starts_programs;
     enum cn_status status = print_rules(&scoring, section, &rules);
     scorer.rules = rules.data;
     if (status == CN_OK) status = cn_service_run(&settings.service, &scorer, announce);
     cn_str_free(&rules);
+    scoring_close(&scoring);
     return status;
 }
 

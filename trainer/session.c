@@ -276,6 +276,7 @@ enum cn_status session_open_sets(struct session *s)
 
 void session_close(struct session *s)
 {
+    scoring_close(&s->scoring);
     for (size_t i = 0; i < s->n_sets; i++) {
         tasks_close(s->sets[i].tasks);
         cn_data_close(s->sets[i].data);

@@ -41,7 +41,7 @@ struct cn_named {
     double value;
 };
 
-enum { CN_OUTCOME_METRICS_MAX = 4 };
+enum { CN_OUTCOME_METRICS_MAX = 7 };
 
 struct cn_outcome {
     double score;   /* meaningless unless has_score */
@@ -56,6 +56,8 @@ struct cn_outcome {
     uint32_t ops; /* primitive operations that took */
 };
 
+/* What the episodes of one call are: one or several that do not depend on each other, all of a
+ * group, or all of a step. */
 enum cn_scope { CN_SCOPE_EPISODE, CN_SCOPE_GROUP, CN_SCOPE_STEP };
 
 /* Deterministic: the same episodes give the same outcomes. */
@@ -63,9 +65,14 @@ struct cn_reward {
     const char *name, *summary, *reference;
     const struct cn_option *options;
     size_t settings_size;
-    enum cn_scope scope; /* what `episodes` of one call are */
+    enum cn_scope scope;
     bool needs_ground_truth;
     bool starts_programs; /* needs fork and exec: a worker that scores with it is not confined */
+
+    /* Optional: checks the options together and prepares what `score` uses; the fields of the
+     * settings that no option fills are its own.  Fails: CN_ERR_CONFIG. */
+    enum cn_status (*open)(void *settings, struct cn_arena *arena);
+    void (*close)(void *settings); /* required where `open` takes something */
     enum cn_status (*score)(const void *settings, const struct cn_episode *episodes, size_t n,
                             struct cn_arena *arena, struct cn_outcome *out);
 
@@ -78,6 +85,19 @@ struct cn_reward {
 
 extern const struct cn_reward *const cn_rewards[]; /* NULL-terminated */
 const struct cn_reward *cn_reward_find(const char *name);
+
+/* A reward of a configuration: an object with "type", or a name alone.  `path` ("rewards.0") goes
+ * into messages; members named in `ours` (NULL-terminated, with "type") belong to the caller.
+ * Settings live in `arena`; give them to cn_reward_close.  Fails: CN_ERR_CONFIG, also for what this
+ * build or machine cannot run. */
+struct cn_reward_entry {
+    const struct cn_reward *reward;
+    void *settings;
+};
+enum cn_status cn_reward_open(const struct cn_json *node, const char *path, const char *const *ours,
+                              struct cn_arena *arena, struct cn_reward_entry *out);
+void cn_reward_close(
+    struct cn_reward_entry *entry); /* nothing happens to one that was not opened */
 
 #ifdef __cplusplus
 }

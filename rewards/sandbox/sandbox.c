@@ -107,7 +107,6 @@ static enum cn_status isolate(struct sandbox *sandbox)
 enum cn_status sandbox_open(const struct sandbox_settings *settings, struct sandbox **out)
 {
     struct sandbox *sandbox = calloc(1, sizeof *sandbox);
-    prctl(PR_SET_CHILD_SUBREAPER, 1); /* bwrap leaves its child behind: we reap it */
     if (!sandbox) return cn_fail(CN_ERR_MEMORY, "out of memory: sandbox");
     sandbox->as_root = geteuid() == 0;
     sandbox->uid = settings->uid ? settings->uid : SANDBOX_UID;
@@ -167,6 +166,7 @@ enum cn_status sandbox_run(struct sandbox *sandbox, const struct sandbox_job *jo
     enum cn_status status = CN_OK;
     int stream[2] = {-1, -1};
     CN_BUG_IF(n < 1 || n > SANDBOX_JOBS_MAX);
+    prctl(PR_SET_CHILD_SUBREAPER, 1); /* bwrap leaves its child behind: we reap it */
     if (n == 2 && socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, stream) != 0)
         return cn_fail(CN_ERR_MEMORY, "no descriptors for a sandbox: %s", strerror(errno));
     for (size_t i = 0; i < n; i++) {

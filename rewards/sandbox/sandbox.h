@@ -86,7 +86,6 @@ enum { SANDBOX_UID = 65521 }; /* outside of the ranges that Debian and systemd g
 struct sandbox;
 
 /* Finds out whether this machine can isolate, by isolating one program.
- * Makes this process the reaper of its orphans (PR_SET_CHILD_SUBREAPER).
  * Fails: CN_ERR_CONFIG saying what is missing and what to do, unless `insecure` is set.
  * *out is the caller's to close. */
 enum cn_status sandbox_open(const struct sandbox_settings *settings, struct sandbox **out);
@@ -97,6 +96,7 @@ bool sandbox_is_insecure(const struct sandbox *sandbox); /* whether jobs run wit
  * first one ends; the others are then ended (STOPPED).  With two jobs, descriptor SANDBOX_CHANNEL
  * of each is one end of a stream between them.  result (n) must be zero-initialised or used before.
  * Whatever the program does is data; fails with CN_ERR_MEMORY and CN_ERR_BUG only.
+ * Makes this process the reaper of its orphans (PR_SET_CHILD_SUBREAPER).
  * Several threads may call this at once.  Returns when every process of the jobs is gone. */
 enum cn_status sandbox_run(struct sandbox *sandbox, const struct sandbox_job *jobs, size_t n,
                            struct sandbox_result *result);
