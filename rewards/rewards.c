@@ -5,7 +5,8 @@
 
 // clang-format off
 #define REWARDS(X)                                                                                 \
-    X(exact_answer) X(code_tests) X(format) X(length) X(math) X(terms)
+    X(exact_answer) X(code_tests) X(command) X(composite) X(countdown) X(format) X(length)         \
+    X(match) X(math) X(regex) X(repetition) X(terms)
 // clang-format on
 
 #define X(name) extern const struct cn_reward cn_reward_##name;

@@ -79,7 +79,7 @@ third_party() {
     own 'ATen/|c10/|torch/|cuda' 'trainer/model/'
     own 'mpi\.h|nccl\.h' 'trainer/comm/'
     own 'hdf5|H5' 'trainer/store/'
-    own 'pcre2|utf8proc' 'trainer/text/'
+    own 'pcre2|utf8proc' 'trainer/text/|rewards/regex\.c'
     own 'gmp\.h|flint|arb|mpfr' 'rewards/math/'
     own 'microhttpd|curl/|seccomp' 'rewards/|trainer/service'
     includes_of $(sources trainer | grep -v '^trainer/model/') |
@@ -123,9 +123,9 @@ plug_in_names() {
     [ -f algorithms/algorithms.c ] && sed -n 's/.*\.name = "\([a-z0-9_]*\)".*/\1/p' algorithms/algorithms.c
 }
 
-# The trainer is blind: no plug-in is named there.  "length" is also a reason to stop.
+# The trainer is blind: no plug-in is named there.  "length" is also a reason to stop, "command" a subcommand.
 blind() {
-    names=$(plug_in_names | sort -u | grep -vx length | paste -sd '|' -)
+    names=$(plug_in_names | sort -u | grep -vxE 'length|command' | paste -sd '|' -)
     [ -n "$names" ] || return 0
     code_of 1 $(sources trainer) >"$scratch/trainer"
     grep -E "\"($names)\"" "$scratch/trainer" | report blind 'a plug-in is named in the trainer'
