@@ -4,6 +4,8 @@
 
 #include "model/backend.h"
 
+#include "carnot/reward.h"
+
 #include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
@@ -239,6 +241,15 @@ static void service_part(struct doctor *d)
         doctor_say(d, DOCTOR_OK, "service", "libmicrohttpd %s, %s", server(), client());
 }
 
+static void sandbox_part(struct doctor *d)
+{
+    if (cn_sandbox_check() == CN_OK)
+        doctor_say(d, DOCTOR_OK, "sandbox", "programs that a policy wrote can be isolated");
+    else
+        doctor_say(d, DOCTOR_NOTE, "sandbox", "%s", cn_fail_message());
+    cn_fail_clear();
+}
+
 void doctor_parts(struct doctor *d)
 {
     torch_part(d);
@@ -248,4 +259,5 @@ void doctor_parts(struct doctor *d)
     hdf5_part(d);
     math_part(d);
     service_part(d);
+    sandbox_part(d);
 }

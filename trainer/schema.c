@@ -51,6 +51,19 @@ static const struct cn_option reward_options[] = {
      .minimum = -1e9,
      .maximum = 1e9,
      .help = "factor of this score in the sequence's reward; 0: only reported"},
+    {.name = "canaries",
+     .kind = CN_OPTION_TEXT,
+     .fallback = "null",
+     .nullable = true,
+     .help = "JSON lines with known hacks and good answers, and the score or verdict that each "
+             "must have; "
+             "another one stops the run"},
+    {.name = "canary_every",
+     .kind = CN_OPTION_INT,
+     .fallback = "50",
+     .maximum = INT32_MAX,
+     .unit = "steps",
+     .help = "how often the canaries are scored again; 0: before the first step only"},
     {0}};
 
 /* ---- presets

@@ -9,13 +9,14 @@
 static enum cn_status read_entry(const struct cn_json *node, size_t place, struct cn_arena *arena,
                                  struct scoring_entry *out)
 {
-    static const char *const ours[] = {"type", "weight", NULL};
+    static const char *const ours[] = {"type", "weight", "canaries", "canary_every", NULL};
     char path[64];
     snprintf(path, sizeof path, "rewards.%zu", place);
     const struct cn_json *options = cn_json_kind(node) == CN_JSON_OBJECT ? node : NULL;
     if (cn_json_real_or(options, "weight", 1.0, &out->weight) != CN_OK)
         return cn_fail_context(CN_ERR_CONFIG, "%s", path);
-    return cn_reward_open(node, path, ours, arena, &out->used);
+    CN_TRY(cn_reward_open(node, path, ours, arena, &out->used));
+    return canaries_open(options, path, &out->used, arena, &out->canaries);
 }
 
 /* The first reward of the list, as it is. */
@@ -49,9 +50,18 @@ enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *aren
 
 void scoring_close(struct scoring *scoring)
 {
-    for (size_t e = 0; e < scoring->n; e++)
+    for (size_t e = 0; e < scoring->n; e++) {
+        canaries_close(scoring->entry[e].canaries);
         cn_reward_close(&scoring->entry[e].used);
+    }
     scoring->n = 0;
+}
+
+enum cn_status scoring_canaries(const struct scoring *scoring, uint64_t step)
+{
+    for (size_t e = 0; e < scoring->n; e++)
+        CN_TRY(canaries_check(scoring->entry[e].canaries, step));
+    return CN_OK;
 }
 
 enum cn_status scoring_check_gold(const struct scoring *scoring, const struct cn_data *data)

@@ -6,6 +6,7 @@
 #ifndef CARNOT_SCORING_H
 #define CARNOT_SCORING_H
 
+#include "canary.h"
 #include "rollout.h"
 
 #include "carnot/data.h"
@@ -17,6 +18,7 @@ enum { SCORING_ENTRIES_MAX = CN_SERVICE_METRICS_MAX / (1 + CN_OUTCOME_METRICS_MA
 struct scoring_entry {
     struct cn_reward_entry used;
     double weight;
+    struct canaries *canaries; /* NULL: none */
 };
 
 struct scoring {
@@ -37,6 +39,9 @@ enum cn_status scoring_read(const struct cn_json *section, struct cn_arena *aren
                             struct scoring *out);
 
 void scoring_close(struct scoring *scoring);
+
+/* Tries the canaries that are due after `step` (0: before the first).  Fails: CN_ERR_VERIFIER. */
+enum cn_status scoring_canaries(const struct scoring *scoring, uint64_t step);
 
 /* Looks through the known answers of a data set; the first bad ones are named in warnings.  Fails:
  * CN_ERR_DATA if an entry can grade none of them. */

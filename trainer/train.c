@@ -118,6 +118,7 @@ static enum cn_status train_step(struct train *t, uint64_t step)
     CN_TRY(check_mismatch(t));
     if (t->session.recipe.n_entropy) CN_TRY(measure_touched(experience.batch, &t->metrics));
     CN_TRY(record_batch(t, &experience, step));
+    CN_TRY(scoring_canaries(&t->session.scoring, step));
     t->state.step = step;
     t->state.position = t->experience.position;
     t->state.optimizer_steps = t->update.optimizer_steps;

@@ -180,6 +180,7 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
     CN_TRY(session_open_sampler(&t->session));
     CN_TRY(session_open_train(&t->session));
     CN_TRY(session_open_sets(&t->session));
+    CN_TRY(scoring_canaries(&t->session.scoring, 0));
     connect(t);
     CN_TRY(session_dtype(&t->session, &t->checkpoint.dtype));
     if (resume.folder) CN_TRY(open_critic(t, NULL));

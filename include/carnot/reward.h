@@ -99,6 +99,10 @@ enum cn_status cn_reward_open(const struct cn_json *node, const char *path, cons
 void cn_reward_close(
     struct cn_reward_entry *entry); /* nothing happens to one that was not opened */
 
+/* Whether programs can be isolated on this machine, as rewards that run them need it.  Fails:
+ * CN_ERR_CONFIG saying why not, and what to do. */
+enum cn_status cn_sandbox_check(void);
+
 #ifdef __cplusplus
 }
 #endif

@@ -2,6 +2,7 @@
 #include "parts.h"
 
 #include "carnot/log.h"
+#include "carnot/reward.h"
 
 #include <errno.h>
 #include <ftw.h>
@@ -123,6 +124,14 @@ enum cn_status sandbox_open(const struct sandbox_settings *settings, struct sand
                                "programs cannot be isolated on this machine, so none is run");
     }
     *out = sandbox;
+    return CN_OK;
+}
+
+enum cn_status cn_sandbox_check(void)
+{
+    struct sandbox *sandbox;
+    CN_TRY(sandbox_open(&(struct sandbox_settings){.insecure = false}, &sandbox));
+    sandbox_close(sandbox);
     return CN_OK;
 }
 
