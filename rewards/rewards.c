@@ -35,8 +35,14 @@ static enum cn_status find(const struct cn_json *node, const struct cn_reward **
         CN_TRY(cn_json_need_text(node, "type", &name));
     *out = cn_reward_find(name);
     if (*out) return CN_OK;
-    return cn_fail(CN_ERR_CONFIG, "unknown reward \"%s\"; carnot config list rewards shows them",
-                   name);
+    struct cn_str known = {NULL, 0, 0};
+    enum cn_status status = CN_OK;
+    for (size_t i = 0; cn_rewards[i] && status == CN_OK; i++)
+        status = cn_str_format(&known, "%s%s", i ? ", " : "", cn_rewards[i]->name);
+    if (status == CN_OK)
+        status = cn_fail(CN_ERR_CONFIG, "unknown reward \"%s\"; there are %s", name, known.data);
+    cn_str_free(&known);
+    return status;
 }
 
 enum cn_status cn_reward_open(const struct cn_json *node, const char *path, const char *const *ours,

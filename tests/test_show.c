@@ -107,7 +107,7 @@ TEST(grade_refuses_what_it_does_not_know)
         const char *arguments, *message;
     } bad[] = {
         {"grade", "--reward NAME"},
-        {"grade --reward exact", "there are exact_answer, format, length"},
+        {"grade --reward exact", "there are exact_answer, code_tests"},
         {"grade --reward exact_answer --polic boxed", "nearest is \"policy\""},
         {"grade --reward exact_answer --policy bxed", "policy"},
         {"grade --reward exact_answer --policy", "needs a value"},
