@@ -282,6 +282,7 @@ const struct cn_reward cn_reward_code_tests = {
     .settings_size = sizeof(struct settings),
     .scope = CN_SCOPE_EPISODE,
     .needs_ground_truth = true,
+    .starts_programs = true,
     .open = code_tests_open,
     .close = code_tests_close,
     .score = code_tests_score,

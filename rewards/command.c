@@ -432,6 +432,7 @@ const struct cn_reward cn_reward_command = {
     .options = options,
     .settings_size = sizeof(struct settings),
     .scope = CN_SCOPE_EPISODE,
+    .starts_programs = true,
     .open = command_open,
     .close = command_close,
     .score = command_score,

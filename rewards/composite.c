@@ -194,6 +194,7 @@ const struct cn_reward cn_reward_composite = {
     .options = options,
     .settings_size = sizeof(struct settings),
     .scope = CN_SCOPE_EPISODE,
+    .starts_programs = true, /* a part may */
     .open = composite_open,
     .close = composite_close,
     .score = composite_score,

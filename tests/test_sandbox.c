@@ -179,7 +179,8 @@ static void without_isolation(void)
     CHECK_INT(result.end, SANDBOX_END_EXITED);
     CHECK(cn_text_is(cn_str_text(&result.out), "42\n"));
     CHECK_OK(run_python(sandbox, "while True: pass", &result));
-    CHECK_INT(result.end, SANDBOX_END_TIME);
+    CHECK(result.end == SANDBOX_END_TIME ||
+          result.end == SANDBOX_END_WALL); /* whole seconds only */
     CHECK_OK(run_python(sandbox, "import time; time.sleep(60)", &result));
     CHECK_INT(result.end, SANDBOX_END_WALL);
     CHECK_OK(run_python(sandbox, "while True: print('x' * 1000)", &result));

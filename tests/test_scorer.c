@@ -61,7 +61,7 @@ struct round {
 static enum cn_status open_round(struct round *r, const struct cn_reward *reward)
 {
     memset(r, 0, sizeof *r);
-    r->entry = (struct scoring_entry){.reward = reward, .weight = 2};
+    r->entry = (struct scoring_entry){.used = {.reward = reward}, .weight = 2};
     r->scoring = (struct scoring){&r->entry, 1};
     for (uint32_t i = 0; i < N; i++) {
         r->wish[i] = (struct wish){.posed = &r->posed, .group = i / 4};

@@ -13,6 +13,8 @@
 
 static const double drive_s = 1; /* longest wait of the client; a new answer ends it */
 
+enum { BATCH_MAX = 64 };
+
 struct scorer {
     const struct scoring *scoring;
     const struct cn_service_settings *service;
@@ -20,6 +22,7 @@ struct scorer {
     struct own_service *own;          /* service.mode=spawn */
     struct cn_service_client *client; /* NULL: in process */
     bool overlap;                     /* no reward sees groups */
+    bool programs;                    /* a reward runs programs: many at a time use many cores */
     /* a round */
     struct scoring_work work;
     struct cn_arena arena;            /* of the thread */
@@ -53,16 +56,30 @@ static bool take(struct scorer *s, bool poll, size_t *begin, size_t *end)
     return more;
 }
 
+/* Answers ready[begin, end) in one call. */
+static enum cn_status score_batch(struct scorer *s, size_t begin, size_t end)
+{
+    struct cn_episode *episodes;
+    struct cn_service_result *results;
+    CN_TRY(CN_NEW(&s->arena, end - begin, &episodes));
+    CN_TRY(CN_NEW(&s->arena, end - begin, &results));
+    for (size_t i = begin; i < end; i++)
+        scoring_describe(&s->work, s->ready[i], &episodes[i - begin]);
+    CN_TRY(scoring_episodes(s->scoring, episodes, end - begin, &s->arena, results));
+    for (size_t i = begin; i < end; i++)
+        s->result[s->ready[i]] = results[i - begin];
+    return CN_OK;
+}
+
 static enum cn_status score_here(struct scorer *s)
 {
     size_t begin, end;
     while (take(s, false, &begin, &end)) {
         const double start = clock_seconds();
-        for (; begin < end && !s->abandoned; begin++) {
-            const size_t i = s->ready[begin];
-            struct cn_episode episode;
-            scoring_describe(&s->work, i, &episode);
-            CN_TRY(scoring_episodes(s->scoring, &episode, 1, &s->arena, &s->result[i]));
+        for (size_t next; begin < end && !s->abandoned; begin = next) {
+            next = s->programs && end - begin < BATCH_MAX ? end
+                                                          : begin + (s->programs ? BATCH_MAX : 1);
+            CN_TRY(score_batch(s, begin, next));
         }
         s->busy += clock_seconds() - start;
     }
@@ -217,6 +234,8 @@ enum cn_status scorer_open(const struct scoring *scoring, const struct cn_servic
     s->service = service;
     s->config = config;
     s->overlap = alone;
+    for (size_t e = 0; e < scoring->n; e++)
+        s->programs |= scoring->entry[e].used.reward->starts_programs;
     cn_arena_init(&s->arena);
     pthread_mutex_init(&s->lock, NULL);
     pthread_cond_init(&s->changed, NULL);

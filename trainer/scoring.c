@@ -90,17 +90,18 @@ enum cn_scope scoring_scope(const struct scoring *scoring)
 {
     enum cn_scope widest = CN_SCOPE_EPISODE;
     for (size_t e = 0; e < scoring->n; e++)
-        if (scoring->entry[e].used.reward->scope > widest) widest = scoring->entry[e].used.reward->scope;
+        if (scoring->entry[e].used.reward->scope > widest)
+            widest = scoring->entry[e].used.reward->scope;
     return widest;
 }
 
-/* Episodes [begin, end) that one call of an entry sees: one, a group, or all. */
+/* Episodes [begin, end) that one call of an entry sees: a group, or all. */
 static size_t call_end(const struct cn_episode *episodes, size_t n, size_t begin,
                        enum cn_scope scope)
 {
     size_t end = begin + 1;
-    if (scope == CN_SCOPE_STEP) return n;
-    while (scope == CN_SCOPE_GROUP && end < n && episodes[end].group == episodes[begin].group)
+    if (scope != CN_SCOPE_GROUP) return n;
+    while (end < n && episodes[end].group == episodes[begin].group)
         end++;
     return end;
 }
@@ -153,8 +154,8 @@ enum cn_status scoring_episodes(const struct scoring *scoring, const struct cn_e
         memset(outcomes, 0, n * sizeof *outcomes);
         for (size_t begin = 0, end; begin < n; begin = end) {
             end = call_end(episodes, n, begin, entry->used.reward->scope);
-            CN_TRY(entry->used.reward->score(entry->used.settings, episodes + begin, end - begin, arena,
-                                        outcomes + begin));
+            CN_TRY(entry->used.reward->score(entry->used.settings, episodes + begin, end - begin,
+                                             arena, outcomes + begin));
         }
         for (size_t i = 0; i < n; i++)
             CN_TRY(combine(entry, e == 0, &outcomes[i], arena, &out[i]));

@@ -39,7 +39,7 @@ static enum cn_status print_rules(const struct scoring *scoring, const struct cn
                                   struct cn_str *out)
 {
     if (cn_json_kind(section) == CN_JSON_LIST) return cn_json_print(section, false, out);
-    return cn_str_format(out, "[\"%s\"]", scoring->entry[0].reward->name);
+    return cn_str_format(out, "[\"%s\"]", scoring->entry[0].used.reward->name);
 }
 
 static enum cn_status serve(const struct config *config, struct cn_arena *arena, int announce)
