@@ -2,9 +2,9 @@
 # ctest labels: serial
 # A run that is killed with SIGKILL at random moments and started again ends with the same bits as one that is not:
 # weights, optimizer, metrics (times left out), evaluations.
-#   check_resume.sh SOURCE BIN [TYPE]        TYPE: table (default) or torch
+#   check_resume.sh SOURCE BIN [TYPE [CRITIC]]        TYPE: table (default) or torch; CRITIC: none (default), head, model
 set -u
-source=$1 bin=$2 type=${3:-table}
+source=$1 bin=$2 type=${3:-table} critic=${4:-none}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 
@@ -14,16 +14,22 @@ torch) init='{"architectures": ["LlamaForCausalLM"], "model_type": "llama", "voc
   "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 2, "num_key_value_heads": 1,
   "max_position_embeddings": 64, "tie_word_embeddings": true}' lr=1e-3 ;;
 esac
+algorithm='{"type": "grpo", "kl": {"type": "none"}}' more=''
+if [ "$critic" != none ]; then # with what else a run must remember: a reference that is replaced, an adapted coefficient
+    algorithm='{"type": "ppo", "kl": {"type": "k1", "target": 0.01, "horizon": 100}, "critic": {"warmup_steps": 5}}'
+    more='"critic": {"type": "'$critic'"}, "critic_optimizer": {"lr": '$lr'},'
+    frozen=', "frozen": {"replace_every": 7}'
+fi
 cat > "$work/run.json" <<JSON
 {
-  "model": {"type": "$type", "init": $init},
+  "model": {"type": "$type", "init": $init${frozen:-}}, $more
   "env": {"type": "sort", "digits": 3},
   "rewards": [{"type": "exact_answer", "policy": "whole", "compare": "text"}],
   "data": {"max_prompt_tokens": 8, "eval": [{"name": "held_out", "tasks": 20}]},
   "warm_start": {"steps": 5, "rows": 16, "lr": $lr},
   "train": {"steps": 60, "prompts": 8, "samples": 4, "mini_batches": 2},
   "rollout": {"max_tokens": 6, "slots": 8},
-  "algorithm": {"type": "grpo", "kl": {"type": "none"}}, "entropy": ["adaptive"],
+  "algorithm": $algorithm, "entropy": ["adaptive"],
   "optimizer": {"lr": $lr}, "eval": {"every": 15}, "checkpoint": {"every": 5, "keep": 3}, "record": {"samples": 1}
 }
 JSON
@@ -53,7 +59,9 @@ resumed=$(grep -c 'going on after step' "$work/killed.log")
 echo "$kills kills, $resumed resumptions"
 [ "$kills" -ge 1 ] && [ "$resumed" -ge 1 ] || { echo "FAILED: nothing was killed and resumed"; failed=1; }
 last=checkpoints/step_000060
-for file in $last/state/optimizer.safetensors $last/state/state.json $last/model.safetensors; do
+for file in $last/state/optimizer.safetensors $last/state/state.json $last/model.safetensors \
+    $last/state/value_head.safetensors $last/critic/state/optimizer.safetensors \
+    $last/critic/state/value_head.safetensors checkpoints/reference_000056/model.safetensors; do
     [ -e "$work/whole/$file" ] || continue
     cmp "$work/whole/$file" "$work/killed/$file" || { echo "FAILED: $file differs"; failed=1; }
 done
@@ -62,4 +70,10 @@ cmp -s "$first" "$work/whole/$last/state/optimizer.safetensors" && { echo "FAILE
 if ! diff <(comparable "$work/whole") <(comparable "$work/killed") > "$work/diff"; then
     echo "FAILED: metrics differ"; head -6 "$work/diff" | cut -c1-400; failed=1
 fi
+case $critic in
+head) needed=$last/state/value_head.safetensors ;;
+model) needed=$last/critic/state/value_head.safetensors ;;
+*) needed=$last/state/state.json ;;
+esac
+[ -e "$work/killed/$needed" ] || { echo "FAILED: no $needed"; failed=1; }
 exit $failed

@@ -276,6 +276,26 @@ enum cn_status checkpoint_export(const struct checkpoint *c, const char *name)
     return put_in_place(made, folder);
 }
 
+/* The run may have to go on from its oldest checkpoint; before the first, from the start, where it
+ * makes every reference anew. */
+enum cn_status checkpoint_drop_references(const char *run_path, uint64_t every)
+{
+    struct cn_arena arena;
+    struct steps steps;
+    char folder[PATH_SIZE], name[64];
+    cn_arena_init(&arena);
+    enum cn_status status = list_steps(run_path, &arena, &steps);
+    const uint64_t oldest = steps.n ? (uint64_t)steps.item[steps.n - 1] : 0;
+    for (uint64_t k = oldest / every * every; status == CN_OK && k > every; k -= every) {
+        snprintf(name, sizeof name, "checkpoints/reference_%06" PRIu64, k - every);
+        status = path_of(folder, run_path, name);
+        if (status == CN_OK && access(folder, F_OK) != 0) break; /* older ones are gone, too */
+        if (status == CN_OK) remove_tree(folder);
+    }
+    cn_arena_free(&arena);
+    return status;
+}
+
 static enum cn_status open_state(const char *folder, struct cn_json **out)
 {
     char path[PATH_SIZE];

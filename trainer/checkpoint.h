@@ -46,6 +46,10 @@ enum cn_status checkpoint_save(const struct checkpoint *checkpoint,
 /* Writes a Hugging Face folder RUN/checkpoints/<name>, replacing what stands there. */
 enum cn_status checkpoint_export(const struct checkpoint *checkpoint, const char *name);
 
+/* Removes the folders checkpoints/reference_K that no checkpoint of the run needs any more, with a
+ * reference that is replaced every `every` steps. */
+enum cn_status checkpoint_drop_references(const char *run_path, uint64_t every);
+
 /* Newest checkpoint of the run before step `below` whose state.json can be read; damaged ones are
  * passed over with a warning that names the file.  folder: in `arena`, NULL if the run has no
  * checkpoint.  Fails: CN_ERR_DATA if it has some, but none of them will do. */

@@ -37,6 +37,7 @@ static enum cn_status make_plan(const struct session *s,
 {
     const struct settings *t = &s->settings;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
+    struct model_shape critic = *shape;
     struct plan_settings settings = {
         .trainable = true,
         .checkpoint_activations = t->update.checkpoint_activations,
@@ -50,6 +51,10 @@ static enum cn_status make_plan(const struct session *s,
         settings.sequences = (size_t)supervised->rows;
     else
         plan_rollout(s, &settings);
+    if (!supervised && session_has_critic(s)) {
+        if (t->critic.path) CN_TRY(shape_read(t->critic.path, &critic));
+        settings.critic = &critic;
+    }
     settings.tokens = settings.sequences * settings.longest;
     return plan_make(shape, &settings, plan);
 }

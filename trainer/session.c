@@ -8,6 +8,7 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 static enum cn_status read_env(struct session *s)
 {
@@ -161,6 +162,50 @@ enum cn_status session_open_model(struct session *s, bool trainable)
     return session_check_fit(s);
 }
 
+/* The first id that is another text in b than in a, or -1. */
+static int32_t differing_id(const struct cn_tokenizer *a, const struct cn_tokenizer *b)
+{
+    struct cn_str x = {0}, y = {0};
+    int32_t differing = -1;
+    for (int32_t id = 0; (size_t)id < cn_tokenizer_size(a) && differing < 0; id++) {
+        cn_str_clear(&x);
+        cn_str_clear(&y);
+        bool there = cn_tokenizer_decode(a, &id, 1, false, &x) == CN_OK;
+        bool here = cn_tokenizer_decode(b, &id, 1, false, &y) == CN_OK;
+        cn_fail_clear();
+        if (there != here || x.length != y.length ||
+            (x.length && memcmp(x.data, y.data, x.length) != 0))
+            differing = id;
+    }
+    cn_str_free(&x);
+    cn_str_free(&y);
+    return differing;
+}
+
+enum cn_status session_check_vocabulary(const struct session *s, const char *key,
+                                        const char *folder)
+{
+    struct cn_tokenizer *other;
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    if (access(path, R_OK) != 0) return CN_OK;
+    CN_TRY(cn_tokenizer_open(folder, "plain", &other));
+    const size_t ids = cn_tokenizer_size(other), own = cn_tokenizer_size(s->tokenizer);
+    const int32_t differing = differing_id(s->tokenizer, other);
+    cn_tokenizer_close(other);
+    if (ids != own)
+        return cn_fail(CN_ERR_CONFIG,
+                       "%s=%s has a vocabulary of %zu tokens, the policy one of %zu: it is given "
+                       "the policy's token ids, so it must be of the same tokenizer",
+                       key, folder, ids, own);
+    if (differing >= 0)
+        return cn_fail(CN_ERR_CONFIG,
+                       "%s=%s: token %d is another text there than in the policy's tokenizer: it "
+                       "is given the policy's token ids, so it must be of the same tokenizer",
+                       key, folder, (int)differing);
+    return CN_OK;
+}
+
 enum cn_status session_open_critic(struct session *s, const char *start)
 {
     struct cn_model_settings settings;
@@ -169,13 +214,14 @@ enum cn_status session_open_critic(struct session *s, const char *start)
     settings.path = path ? path : s->settings.model.path;
     settings.init = path ? NULL : s->settings.model.init;
     settings.trainable = settings.value_head = true;
+    if (path) CN_TRY(session_check_vocabulary(s, "critic.path", path));
     enum cn_status status = cn_model_open(&settings, &s->critic);
     if (status != CN_OK) return cn_fail_context(status, "the critic");
     size_t own = cn_model_info(s->critic)->vocab_size, policy = cn_model_info(s->model)->vocab_size;
-    if (own != policy)
+    if (own < policy)
         return cn_fail(CN_ERR_CONFIG,
-                       "critic.path=%s has a vocabulary of %zu tokens, the policy one of %zu: a "
-                       "critic reads the policy's token ids, so it must be of the same tokenizer",
+                       "critic.path=%s has embeddings of %zu tokens, the policy of %zu: it is "
+                       "given the policy's token ids, so it must be of the same tokenizer",
                        settings.path, own, policy);
     return CN_OK;
 }

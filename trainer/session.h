@@ -61,6 +61,11 @@ bool session_has_critic(const struct session *session);
  * policy's. */
 enum cn_status session_open_critic(struct session *session, const char *start);
 
+/* Fails with CN_ERR_CONFIG, naming `key`, if the tokenizer in a model's folder is not the policy's:
+ * other ids, or other texts.  A folder without tokenizer.json is taken on trust. */
+enum cn_status session_check_vocabulary(const struct session *session, const char *key,
+                                        const char *folder);
+
 /* Opens the sampler: rollout.slots + 1 slots of data.max_prompt_tokens + rollout.max_tokens.
  * Fails: CN_ERR_CONFIG if that exceeds the model's context. */
 enum cn_status session_open_sampler(struct session *session);

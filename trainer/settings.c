@@ -40,7 +40,7 @@ static const struct cn_option model_options[] = {
     {FIELD(model, path), TEXT, IS "null", OR_NULL, .help = "Hugging Face folder: config.json, *.safetensors, tokenizer.json"},
     {FIELD(model, dtype), TEXT, IS "\"f32\"", .help = "of the weights that compute: f32, or bf16 with an f32 master copy"},
     {FIELD(model, init), JSON, IS "null", .help = "shape of a random start instead of a path: an object with the keys of config.json"},
-    {FIELD(model, frozen), JSON, IS "null", .help = "frozen copies by name: {\"reference\": PATH or null for the start weights}"},
+    {FIELD(model, frozen), JSON, IS "null", .help = "the frozen reference: {\"reference\": PATH or null for the start weights, \"replace_every\": rollout steps after which it becomes the policy, 0: never}"},
     {0}};
 
 static const struct cn_option data_options[] = {

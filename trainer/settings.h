@@ -147,7 +147,8 @@ enum cn_status settings_eval_sets(const struct data_settings *data, struct cn_ar
 
 /* The members of model.frozen. */
 struct settings_frozen {
-    const char *reference; /* folder; NULL: the start weights */
+    const char *reference; /* folder; NULL: the weights that reinforcement starts from */
+    int64_t replace_every; /* rollout steps after which it becomes the policy of then; 0: never */
 };
 enum cn_status settings_frozen(const struct model_settings *model, struct cn_arena *arena,
                                struct settings_frozen *out);

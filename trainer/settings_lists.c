@@ -22,6 +22,7 @@ static const struct cn_option eval_options[] = {
 
 static const struct cn_option frozen_options[] = {
     {FIELD(settings_frozen, reference), TEXT_OR_NULL, .help = "folder of the reference; null: the start weights"},
+    {FIELD(settings_frozen, replace_every), .kind = CN_OPTION_INT, .minimum = 0, .maximum = 1e9, .fallback = "0", .unit = "rollout steps", .help = "the policy becomes the reference each time; 0: never"},
     {0}};
 // clang-format on
 

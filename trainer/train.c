@@ -123,6 +123,7 @@ static enum cn_status train_step(struct train *t, uint64_t step)
     t->state.position = t->experience.position;
     t->state.optimizer_steps = t->update.optimizer_steps;
     t->state.bad_steps = t->update.bad_steps;
+    CN_TRY(train_replace_reference(t));
     CN_TRY(take_times(t, &experience, &times, clock_seconds() - start));
     const struct report_step line = {.step = step,
                                      .seconds = clock_seconds() - start,

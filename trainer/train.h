@@ -19,6 +19,7 @@ struct train {
     struct update update;
     struct checkpoint checkpoint;
     struct checkpoint_state state;
+    struct settings_frozen frozen;
     uint64_t saved; /* step of the newest checkpoint of this process; UINT64_MAX: none */
     bool resumed;
     struct report report;
@@ -35,6 +36,16 @@ struct train {
  * Fails: as what it opens. */
 enum cn_status train_open(struct train *t, int argc, char **argv);
 void train_close(struct train *t);
+
+/* train_reference.c: the frozen reference, if somebody reads logp_ref.  It is the weights that
+ * reinforcement started from, kept as checkpoints/start; those of a folder; or, replaced every N
+ * steps, those of step K, kept as checkpoints/reference_K while a checkpoint needs them.
+ * resumed: the checkpoint that the run goes on from, or NULL.
+ * Fails: CN_ERR_CONFIG for another vocabulary, CN_ERR_MODEL for another shape, CN_ERR_IO. */
+bool train_needs_start(const struct train *t);
+enum cn_status train_open_reference(struct train *t, const char *resumed);
+/* After a step: the policy becomes the reference if that is due. */
+enum cn_status train_replace_reference(struct train *t);
 
 /* train_save.c: evaluation rows, checkpoints, samples, status. */
 enum cn_status train_evaluate(struct train *t, uint64_t step, struct eval_result *first);

@@ -45,40 +45,6 @@ static enum cn_status go_on(struct train *t, const struct resume *resume)
     return cn_sampler_refresh(t->session.sampler);
 }
 
-/* The reference that the configuration names; NULL: the weights that reinforcement starts from. */
-static const char *reference_path(const struct train *t)
-{
-    const struct cn_json *path = cn_json_get(t->session.settings.model.frozen, "reference");
-    return cn_json_kind(path) == CN_JSON_TEXT ? cn_json_text(path).data : NULL;
-}
-
-static bool needs_reference(const struct train *t)
-{
-    return t->session.recipe.needs & CN_NEEDS(logp_ref);
-}
-
-/* The folder of the weights that reinforcement starts from: kept in the run, exact, because a
- * resumed run cannot make them again. */
-static enum cn_status start_folder(struct train *t, const char **out)
-{
-    struct cn_str path = {0};
-    char *copy;
-    enum cn_status status = cn_str_format(&path, "%s/checkpoints/start", run_path(t->run));
-    if (status == CN_OK) status = cn_arena_text(&t->session.arena, path.data, path.length, &copy);
-    cn_str_free(&path);
-    if (status == CN_OK) *out = copy;
-    return status;
-}
-
-static enum cn_status freeze_reference(struct train *t)
-{
-    const char *path = reference_path(t);
-    t->update.reference = -1;
-    if (!needs_reference(t)) return CN_OK;
-    if (!path) CN_TRY(start_folder(t, &path));
-    return cn_model_freeze(t->session.model, path, &t->update.reference);
-}
-
 /* A second model for the values: at a fresh start from the policy's weights, unless it has a folder
  * of its own; `start` is NULL where a checkpoint replaces its weights anyhow. */
 static enum cn_status open_critic(struct train *t, const char *start)
@@ -93,12 +59,14 @@ static enum cn_status open_critic(struct train *t, const char *start)
 static enum cn_status open_from_start(struct train *t)
 {
     struct checkpoint exact = t->checkpoint;
-    const char *start;
+    struct cn_str start = {0};
     exact.dtype = CN_DTYPE_F32;
-    CN_TRY(start_folder(t, &start));
-    if ((needs_reference(t) && !reference_path(t)) || session_has_critic(&t->session))
+    if (train_needs_start(t) || session_has_critic(&t->session))
         CN_TRY(checkpoint_export(&exact, "start"));
-    return open_critic(t, start);
+    enum cn_status status = cn_str_format(&start, "%s/checkpoints/start", run_path(t->run));
+    if (status == CN_OK) status = open_critic(t, start.data);
+    cn_str_free(&start);
+    return status;
 }
 
 /* Supervised steps before reinforcement; their numbers go to warm_start.jsonl. */
@@ -183,6 +151,7 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
     CN_TRY(scoring_canaries(&t->session.scoring, 0));
     connect(t);
     CN_TRY(session_dtype(&t->session, &t->checkpoint.dtype));
+    CN_TRY(settings_frozen(&t->session.settings.model, &t->session.arena, &t->frozen));
     if (resume.folder) CN_TRY(open_critic(t, NULL));
     CN_TRY(go_on(t, &resume));
     CN_TRY(train_write_status(t, "running", CN_OK, ""));
@@ -190,7 +159,7 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
         CN_TRY(warm_start(t));
         CN_TRY(open_from_start(t));
     }
-    CN_TRY(freeze_reference(t));
+    CN_TRY(train_open_reference(t, resume.folder));
     t->report.first = t->state.step + 1;
     return open_record(t);
 }

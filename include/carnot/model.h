@@ -106,8 +106,8 @@ struct cn_step_result {
 enum cn_status cn_model_step(struct cn_model *model, const struct cn_step_options *options,
                              struct cn_step_result *result);
 
-/* Remembers the current weights (path NULL) or those of a folder as a frozen copy; *copy is its
- * number. */
+/* Remembers the current weights (path NULL) or those of a folder as a frozen copy.  *copy: the
+ * number of a copy to replace, or -1 for a new one, whose number it becomes. */
 enum cn_status cn_model_freeze(struct cn_model *model, const char *path, int *copy);
 
 /* Writes a Hugging Face folder's config.json and model*.safetensors (weights only; see checkpoint.c

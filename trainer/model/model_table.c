@@ -251,14 +251,15 @@ static enum cn_status read_weights(const struct table *t, const char *path, cons
 static enum cn_status table_freeze(void *self, const char *path, int *copy)
 {
     struct table *t = self;
-    float **grown = realloc(t->copies, (t->n_copies + 1) * sizeof *grown), *frozen = NULL;
-    if (!grown) return cn_fail(CN_ERR_MEMORY, "out of memory: a frozen copy");
-    t->copies = grown;
-    CN_TRY(CN_NEW(&t->arena, t->body.n, &frozen));
-    memcpy(frozen, t->body.weight, t->body.n * sizeof *frozen);
-    if (path) CN_TRY(read_weights(t, path, WEIGHT_NAME, frozen));
-    t->copies[t->n_copies] = frozen;
-    *copy = (int)t->n_copies++;
+    if (*copy < 0) {
+        float **grown = realloc(t->copies, (t->n_copies + 1) * sizeof *grown);
+        if (!grown) return cn_fail(CN_ERR_MEMORY, "out of memory: a frozen copy");
+        t->copies = grown;
+        CN_TRY(CN_NEW(&t->arena, t->body.n, &t->copies[t->n_copies]));
+        *copy = (int)t->n_copies++;
+    }
+    if (path) return read_weights(t, path, WEIGHT_NAME, t->copies[*copy]);
+    memcpy(t->copies[*copy], t->body.weight, t->body.n * sizeof **t->copies);
     return CN_OK;
 }
 

@@ -189,15 +189,32 @@ static void plan_batch(const struct plan_settings *p, struct plan *plan)
     plan->bytes[PLAN_BATCH] = p->tokens * token + p->sequences * sequence;
 }
 
+/* A second model has all that the first one has, but no engine, no batch and no restricted entropy.
+ */
+static void plan_critic(const struct plan_settings *p, struct plan *plan)
+{
+    struct plan_settings alone = *p;
+    if (!p->critic) return;
+    alone.slots = alone.frozen = 0;
+    alone.top = false;
+    struct plan own = {.parameters = shape_parameters(p->critic)};
+    plan_weights(p->critic, &alone, &own);
+    plan_activations(p->critic, &alone, &own);
+    for (int i = 0; i < PLAN_PART_COUNT; i++)
+        plan->bytes[PLAN_CRITIC] += own.bytes[i];
+}
+
 enum cn_status plan_make(const struct model_shape *shape, const struct plan_settings *settings,
                          struct plan *out)
 {
     struct plan plan = {.parameters = shape_parameters(shape)};
     /* Sizes below these limits keep every product above far from 2^64. */
-    if (plan.parameters > (uint64_t)1 << 45 || settings->atom_tokens > (size_t)1 << 32 ||
-        settings->longest > (size_t)1 << 32 || settings->slots > 1 << 24 ||
-        settings->context > (size_t)1 << 32 || settings->tokens > (size_t)1 << 40 ||
-        settings->sequences > (size_t)1 << 40 || settings->frozen > 64)
+    if (plan.parameters > (uint64_t)1 << 45 ||
+        (settings->critic && shape_parameters(settings->critic) > (uint64_t)1 << 45) ||
+        settings->atom_tokens > (size_t)1 << 32 || settings->longest > (size_t)1 << 32 ||
+        settings->slots > 1 << 24 || settings->context > (size_t)1 << 32 ||
+        settings->tokens > (size_t)1 << 40 || settings->sequences > (size_t)1 << 40 ||
+        settings->frozen > 64)
         return cn_fail(
             CN_ERR_CONFIG,
             "the memory plan of %llu parameters, atoms of %zu tokens, %zu slots of %zu and "
@@ -207,6 +224,7 @@ enum cn_status plan_make(const struct model_shape *shape, const struct plan_sett
     plan.bytes[PLAN_PROGRAM] = program_bytes;
     plan_weights(shape, settings, &plan);
     plan_activations(shape, settings, &plan);
+    plan_critic(settings, &plan);
     plan_engine(shape, settings, &plan);
     plan_batch(settings, &plan);
     plan_loading(settings, &plan);
@@ -257,6 +275,8 @@ const char *plan_part_advice(enum plan_part part)
         return "fewer train.prompts or train.samples";
     case PLAN_FROZEN:
         return "no frozen reference (algorithm.kl=none)";
+    case PLAN_CRITIC:
+        return "a value head on the policy (critic.type=head)";
     default:
         return "a smaller model, or model.dtype=bf16 where only scoring is needed";
     }

@@ -16,13 +16,14 @@ struct model_shape;
 
 /* What decides the memory of a run.  Zero-initialise; what is 0 is not there. */
 struct plan_settings {
-    enum cn_dtype dtype;         /* F32 or BF16: of the weights that compute */
-    bool trainable;              /* master copy, gradients, moments, backward */
-    bool checkpoint_activations; /* keep only each layer's input */
-    bool top;                    /* entropy_top is computed: a second chunk of logits */
-    bool resume;                 /* an optimizer state is read first */
-    size_t frozen;               /* frozen copies of the weights (a reference) */
-    size_t atom_tokens;          /* most tokens of one atom */
+    enum cn_dtype dtype;              /* F32 or BF16: of the weights that compute */
+    bool trainable;                   /* master copy, gradients, moments, backward */
+    bool checkpoint_activations;      /* keep only each layer's input */
+    bool top;                         /* entropy_top is computed: a second chunk of logits */
+    bool resume;                      /* an optimizer state is read first */
+    size_t frozen;                    /* frozen copies of the weights (a reference) */
+    const struct model_shape *critic; /* a second model that learns; NULL: none */
+    size_t atom_tokens;               /* most tokens of one atom */
     size_t longest; /* most tokens of one sequence, prompt included; an atom holds at least one */
     int threads;    /* > 0 */
     size_t slots, context;      /* decode engine: sequences at a time, most tokens of each */
@@ -38,6 +39,7 @@ struct plan_settings {
     X(GRADIENT, "gradients")                                                                       \
     X(MOMENTS, "moments of AdamW")                                                                 \
     X(FROZEN, "frozen copies")                                                                     \
+    X(CRITIC, "critic: weights, gradients, moments, activations")                                  \
     X(ACTIVATIONS, "activations of one atom")                                                      \
     X(WORK, "work space: one layer, or one chunk of the head")                                     \
     X(ENGINE, "decode engine: weights")                                                            \

@@ -286,22 +286,24 @@ enum cn_status torch_freeze(void *self, const char *path, int *copy)
     return guard([&] {
         torch_model &model = model_of(self);
         const torch_layout &layout = *model.layout;
+        torch_compute frozen;
         if (!path) {
-            torch_compute frozen;
             frozen.flat = model.compute.flat.clone();
             frozen.vectors =
                 model.compute.vectors.defined() ? model.compute.vectors.clone() : at::Tensor();
             float *vectors = frozen.vectors.defined() ? data(frozen.vectors)
                                                       : data(frozen.flat) + layout.n_matrices;
             frozen.view = torch_view_of(layout, model.shape, frozen.flat, vectors);
-            model.copies.push_back(std::move(frozen));
         } else {
             at::Tensor master = at::zeros({(int64_t)layout.size}, at::kFloat);
             torch_weights_load(layout, model.shape, path, data(master));
-            model.copies.push_back(
-                torch_compute_of(model.context, layout, model.shape, master, false));
+            frozen = torch_compute_of(model.context, layout, model.shape, master, false);
         }
-        *copy = (int)model.copies.size() - 1;
+        if (*copy < 0) {
+            model.copies.emplace_back();
+            *copy = (int)model.copies.size() - 1;
+        }
+        model.copies.at((size_t)*copy) = std::move(frozen);
     });
 }
 
