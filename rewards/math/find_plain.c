@@ -207,12 +207,23 @@ struct found find_whole(struct cn_text reply)
     return find_one(reply);
 }
 
-/* The last line that names a letter: "(C)", "C.", "the correct option is C". */
+enum { CHOICE_MAX = 200 }; /* bytes behind "option" that are looked at */
+
+/* The last place that names a letter: "the correct option is C", "option C", "(C)". */
 struct found find_choice(struct cn_text reply)
 {
+    static const char *const words[] = {"option", "choice", NULL};
     struct found line = find_line(reply);
     bool hedged;
     if (line.n && choice_letter(line.text, &hedged)) return line;
+    for (size_t i = reply.length; i-- > 0;) {
+        size_t n = strchr("ocOC", reply.data[i]) ? word_at(reply, i, words) : 0;
+        if (!n) continue;
+        size_t end = reply.length - i < CHOICE_MAX ? reply.length : i + CHOICE_MAX;
+        struct cn_text rest = find_slice(reply, i + n, end);
+        rest.length = line_end(rest, 0);
+        if (choice_letter(rest, &hedged)) return find_one(rest);
+    }
     struct cn_text whole = find_trim(reply);
     if (choice_letter(whole, &hedged)) return find_one(whole);
     for (size_t i = whole.length; i-- > 2;)
