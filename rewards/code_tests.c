@@ -200,6 +200,7 @@ static enum cn_status judge_one(const struct settings *settings, const struct cn
     struct code_result result = {.verdict = CN_VERDICT_BAD_GOLD};
     const char *fault;
     enum cn_status status = code_suite_read(episode->ground_truth, &suite, &fault);
+    *out = (struct cn_outcome){0};
     choose_language(settings, &suite, &program);
     out->extracted = program.text;
     if (status == CN_OK && !fault) {

@@ -131,7 +131,7 @@ static enum cn_status grade_row(void *self, const struct filter_row *row, struct
 {
     struct grade *grade = self;
     struct cn_episode episode;
-    struct cn_outcome outcome;
+    struct cn_outcome outcome = {0};
     cn_arena_reset(&grade->row);
     CN_TRY(read_episode(grade, row, &grade->row, &episode));
     CN_TRY(grade->entry.reward->score(grade->entry.settings, &episode, 1, &grade->row, &outcome));
