@@ -1,6 +1,8 @@
 /* The head in chunks; see torch_head.h. */
 #include "torch_head.h"
 
+#include "torch_blocks.h"
+
 #include <cstring>
 
 namespace
@@ -36,16 +38,6 @@ at::Tensor gather(const torch_head_pass &p, chunk k)
                width * sizeof(float));
     memset(to + n * width, 0, (padded(n) - n) * width * sizeof(float));
     return x;
-}
-
-/* The head as floats: bf16 products would round logits to 8 bits, which is more than the policy
- * ratio can bear. */
-at::Tensor float_head(const torch_head_pass &p)
-{
-    if (p.head.scalar_type() == at::kFloat) return p.head;
-    at::Tensor w = p.c.slab.matrix((size_t)p.head.size(0), (size_t)p.head.size(1));
-    torch_from_half(p.c, p.head, w);
-    return w;
 }
 
 kernel_head kernel_of(const torch_head_pass &p, torch_head_saved &saved, chunk k,
@@ -152,14 +144,14 @@ void torch_head_forward(const torch_head_pass &p, const cn_atom &atom, const cn_
     if (rows <= step && padded(rows) * vocab * sizeof(float) <= keep_bytes)
         saved.kept = p.c.slab.matrix(padded(rows), vocab);
     torch_slab::mark mark = p.c.slab.now();
-    at::Tensor w = float_head(p);
+    torch_head_operand w = torch_head_operand_of(p.c, p.head);
     for (size_t begin = 0; begin < rows; begin += step) {
         chunk k = {begin, std::min(begin + step, rows)};
         torch_slab::mark inner = p.c.slab.now();
         at::Tensor x = gather(p, k);
         at::Tensor logits =
             saved.kept.defined() ? saved.kept : p.c.slab.matrix((size_t)x.size(0), vocab);
-        at::mm_out(logits, x, w.t());
+        torch_logits(p.c, logits, x, w);
         kernel_head a = kernel_of(p, saved, k, logits);
         torch_rows(k.end - k.begin, 4,
                    [&](size_t first, size_t last) { p.c.k->head_forward(&a, first, last); });
@@ -176,7 +168,9 @@ void torch_head_backward(const torch_head_pass &p, const cn_token_grad &grad,
     const size_t vocab = (size_t)p.head.size(0), rows = p.plan.head_row.size(),
                  step = chunk_rows(vocab);
     torch_slab::mark mark = p.c.slab.now();
-    at::Tensor w = saved.kept.defined() ? at::Tensor() : float_head(p), zeroed = d_hidden;
+    torch_head_operand w;
+    at::Tensor zeroed = d_hidden;
+    if (!saved.kept.defined()) w = torch_head_operand_of(p.c, p.head);
     gather_gradient(p.plan, grad, saved);
     zeroed.zero_();
     for (size_t begin = 0; begin < rows; begin += step) {
@@ -186,7 +180,7 @@ void torch_head_backward(const torch_head_pass &p, const cn_token_grad &grad,
         at::Tensor logits = saved.kept;
         if (!logits.defined()) {
             logits = p.c.slab.matrix((size_t)x.size(0), vocab);
-            at::mm_out(logits, x, w.t());
+            torch_logits(p.c, logits, x, w);
         }
         kernel_head a = kernel_of(p, saved, k, logits);
         if (a.top != KERNEL_TOP_NONE) a.spare = p.c.slab.floats(vocab * (k.end - k.begin));
@@ -202,12 +196,12 @@ void torch_head_logits(const torch_head_pass &p, float *out)
 {
     const size_t vocab = (size_t)p.head.size(0), rows = p.plan.head_row.size(),
                  step = chunk_rows(vocab);
-    at::Tensor w = float_head(p);
+    torch_head_operand w = torch_head_operand_of(p.c, p.head);
     for (size_t begin = 0; begin < rows; begin += step) {
         chunk k = {begin, std::min(begin + step, rows)};
         torch_slab::mark inner = p.c.slab.now();
         at::Tensor x = gather(p, k), logits = p.c.slab.matrix((size_t)x.size(0), vocab);
-        at::mm_out(logits, x, w.t());
+        torch_logits(p.c, logits, x, w);
         memcpy(out + k.begin * vocab, data(logits), (k.end - k.begin) * vocab * sizeof(float));
         p.c.slab.release(inner);
     }

@@ -1,5 +1,5 @@
 /* Memory and matrix products; see torch_ops.h. */
-#include "torch_ops.h"
+#include "torch_blocks.h"
 
 #include <algorithm>
 
@@ -110,15 +110,21 @@ void product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const
     torch_from_half(c, half, out);
 }
 
-void add_product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const at::Tensor &b)
+/* d_w += d_y^T x */
+void add_product(torch_context &c, const at::Tensor &out, const at::Tensor &d_y,
+                 const at::Tensor &x)
 {
     at::Tensor result = out;
-    if (a.scalar_type() == at::kFloat) {
-        at::addmm_out(result, result, a, b);
+    if (d_y.scalar_type() == at::kFloat) {
+        at::addmm_out(result, result, d_y.t(), x);
+        return;
+    }
+    if (torch_blocks_run_here()) {
+        torch_blocks_product(out, torch_left_transposed(c, d_y), torch_right_of(c, x), true);
         return;
     }
     at::Tensor half = c.slab.matrix((size_t)out.size(0), (size_t)out.size(1), at::kBFloat16);
-    at::mm_out(half, a, b);
+    at::mm_out(half, d_y.t(), x);
     const uint16_t *from = (const uint16_t *)half.data_ptr();
     float *to = data(out);
     torch_rows((size_t)out.numel(), 1 << 15, [&](size_t begin, size_t end) {
@@ -131,15 +137,14 @@ at::Tensor operand(torch_context &c, const at::Tensor &x)
     return c.half ? torch_to_half(c, x) : x;
 }
 
-} // namespace
-
-void torch_linear(torch_context &c, const at::Tensor &y, const at::Tensor &x, const at::Tensor &w,
-                  const float *bias)
+/* Products with blocks need pairs of k in one word. */
+bool in_blocks(const torch_context &c, const at::Tensor &w)
 {
-    torch_slab::mark mark = c.slab.now();
-    product(c, y, operand(c, x), w.t());
-    c.slab.release(mark);
-    if (!bias) return;
+    return c.half && torch_blocks_run_here() && w.size(1) % 2 == 0;
+}
+
+void add_bias(const at::Tensor &y, const float *bias)
+{
     size_t width = (size_t)y.size(1);
     float *out = data(y);
     torch_rows((size_t)y.size(0), 64, [&](size_t begin, size_t end) {
@@ -149,11 +154,28 @@ void torch_linear(torch_context &c, const at::Tensor &y, const at::Tensor &x, co
     });
 }
 
+} // namespace
+
+void torch_linear(torch_context &c, const at::Tensor &y, const at::Tensor &x, const at::Tensor &w,
+                  const float *bias)
+{
+    torch_slab::mark mark = c.slab.now();
+    if (in_blocks(c, w))
+        torch_blocks_product(y, torch_left_of(c, x), torch_right_transposed(c, w), false);
+    else
+        product(c, y, operand(c, x), w.t());
+    c.slab.release(mark);
+    if (bias) add_bias(y, bias);
+}
+
 void torch_input_gradient(torch_context &c, const at::Tensor &d_x, const at::Tensor &d_y,
                           const at::Tensor &w)
 {
     torch_slab::mark mark = c.slab.now();
-    product(c, d_x, operand(c, d_y), w);
+    if (in_blocks(c, w))
+        torch_blocks_product(d_x, torch_left_of(c, d_y), torch_right_of(c, w), false);
+    else
+        product(c, d_x, operand(c, d_y), w);
     c.slab.release(mark);
 }
 
@@ -161,19 +183,39 @@ void torch_weight_gradient(torch_context &c, const at::Tensor &d_w, const at::Te
                            const at::Tensor &x)
 {
     torch_slab::mark mark = c.slab.now();
-    add_product(c, d_w, operand(c, d_y).t(), operand(c, x));
+    add_product(c, d_w, operand(c, d_y), operand(c, x));
     c.slab.release(mark);
 }
 
 void torch_linear_back(torch_context &c, const torch_linear_gradient &out, const at::Tensor &d_y,
                        const at::Tensor &x, const at::Tensor &w)
 {
-    torch_slab::mark mark = c.slab.now();
-    at::Tensor d = operand(c, d_y);
-    add_product(c, out.d_w, d.t(), operand(c, x));
-    product(c, out.d_x, d, w);
-    c.slab.release(mark);
+    torch_weight_gradient(c, out.d_w, d_y, x);
+    torch_input_gradient(c, out.d_x, d_y, w);
     if (out.d_bias) torch_column_sum(c, d_y, (size_t)d_y.size(1), out.d_bias);
+}
+
+torch_head_operand torch_head_operand_of(torch_context &c, const at::Tensor &w)
+{
+    if (w.scalar_type() == at::kFloat) return {w, {}};
+    if (in_blocks(c, w)) return {at::Tensor(), torch_right_transposed(c, w)};
+    at::Tensor wide = c.slab.matrix((size_t)w.size(0), (size_t)w.size(1));
+    torch_from_half(c, w, wide);
+    return {wide, {}};
+}
+
+void torch_logits(torch_context &c, const at::Tensor &out, const at::Tensor &x,
+                  const torch_head_operand &w)
+{
+    at::Tensor result = out;
+    if (w.wide.defined()) {
+        at::mm_out(result, x, w.wide.t());
+        return;
+    }
+    torch_slab::mark mark = c.slab.now();
+    torch_blocks_product(out, torch_left_of(c, x), w.panels, false);
+    torch_blocks_product(out, torch_left_of(c, x, true), w.panels, true);
+    c.slab.release(mark);
 }
 
 void torch_reduce(torch_context &c, const torch_partials &partials, float *out, size_t width)

@@ -1,0 +1,55 @@
+/* Products of BF16 matrices summed in floats, from oneDNN's kernels of one block as ATen lends them
+ * (matrix tiles or dot products of pairs, whatever the processor has).  at::mm would round the
+ * result to bf16.
+ *
+ *     out (m, n) = left (m, depth) right (depth, n)        blocks of 64 x 64, depth in parts of
+ * 1,024
+ *
+ * A block is one thread's, and its sum runs over the depth in order: bits do not depend on threads.
+ * Operands lie in the slab; their depth is rounded up to a multiple of 32 with zeros. */
+#ifndef CARNOT_MODEL_TORCH_BLOCKS_H
+#define CARNOT_MODEL_TORCH_BLOCKS_H
+
+#include "torch_ops.h"
+
+/* Row-major (rows, depth). */
+struct torch_left {
+    const uint16_t *data;
+    int64_t rows, depth;
+};
+
+/* Panels of 64 columns: [columns / 64][depth / 2][64][2]. */
+struct torch_right {
+    const uint16_t *data;
+    int64_t columns, depth;
+};
+
+/* Whether this processor has such kernels. */
+bool torch_blocks_run_here();
+
+/* x (m, k) float; rest: what rounding it to bf16 leaves out (x - bf16(x)), rounded to bf16. */
+torch_left torch_left_of(torch_context &c, const at::Tensor &x, bool rest = false);
+/* The transpose of x (k, m), bf16. */
+torch_left torch_left_transposed(torch_context &c, const at::Tensor &x);
+/* x (k, n), bf16; and the transpose of w (n, k), bf16 with even k. */
+torch_right torch_right_of(torch_context &c, const at::Tensor &x);
+torch_right torch_right_transposed(torch_context &c, const at::Tensor &w);
+
+/* out (m, n), float and contiguous, = or += left right. */
+void torch_blocks_product(const at::Tensor &out, const torch_left &left, const torch_right &right,
+                          bool add);
+
+/* The head as an operand of torch_logits: floats, or panels. */
+struct torch_head_operand {
+    at::Tensor wide;
+    torch_right panels;
+};
+torch_head_operand torch_head_operand_of(torch_context &c, const at::Tensor &w);
+
+/* out (N, vocab) = x (N, hidden) w^T with the accuracy of floats: a bf16 x would round logits to 8
+ * bits, which is more than the policy ratio can bear.  With panels x is split into two bf16 parts,
+ * which keep 16 bits of it. */
+void torch_logits(torch_context &c, const at::Tensor &out, const at::Tensor &x,
+                  const torch_head_operand &w);
+
+#endif
