@@ -33,6 +33,7 @@ struct scene {
     struct cn_metrics metrics;
     struct cn_counts counts[CN_PART_COUNT];
     uint64_t step;
+    uint8_t drop; /* enum cn_drop of every sequence */
 };
 
 static inline enum cn_status scene_read(struct scene *s, const struct scene_setup *setup)
@@ -142,7 +143,7 @@ static inline enum cn_status scene_step(struct scene *s)
             b->written |= CN_BIT(c);
     for (size_t q = 0; q < b->n_sequences; q++) {
         b->reward[q] = b->score[q];
-        b->drop[q] = CN_DROP_NONE;
+        b->drop[q] = s->drop;
     }
     CN_TRY(update_score(&s->update, b, &s->scratch));
     CN_TRY(cn_loss_count(b, cn_batch_all(b), (double)s->settings.rollout.max_tokens, call.ranks,
