@@ -4,8 +4,9 @@
  * K3, S1 to S3 and the selections of F also came out of the authors' released code.  r1, r2: the
  * nucleus entropies of eight rows of logits.  b0: six answers in two groups, with a token of the
  * environment.  Made by an independent script in double precision, which checked its own gradients
- * by differences (methods-entropy-1, section 6; methods-base, section 11).  "By hand": so simple
- * that the numbers can be seen. */
+ * by differences (methods-entropy-1, section 6; methods-entropy-2; methods-base, section 11).
+ * v1, v6, v7: two answers, with auxiliary ones, as stale ones, with another wording.  "By hand":
+ * so simple that the numbers can be seen. */
 #include "carnot/golden.h"
 
 #include <stddef.h>
@@ -76,6 +77,58 @@ static const char case_top[] =
     JSON({"sequences": [{"group": 0, "reward": 0, "role": [1, 1, 1], "logp_old": [-1, -1, -1],
     "entropy_top_new": [0.5, 1, 1.5]}]});
 
+static const char case_v1[] =
+    JSON({"sequences": [{"group": 0, "part": "main", "reward": 1, "role": [1, 1, 1, 2],
+    "logp_old": [-0.5, -1.2, -0.9, -2], "logp_new": [-0.1, -1.1, -1.3, -1.5], "logp_sampled":
+    [-0.5, -1.2, -0.9, -2], "entropy_old": [0.3, 1.1, 0.6, 2]}, {"group": 1, "part": "main",
+    "reward": -0.8, "role": [1, 1, 1, 1], "logp_old": [-1, -0.7, -2.6, -0.3], "logp_new":
+    [-0.6, -1.2, -1.3, -0.35], "logp_sampled": [-1, -0.7, -2.6, -0.3], "entropy_old": [1.5,
+    0.2, 2.4, 0.45]}, {"group": 2, "part": "auxiliary", "reward": 1, "role": [1, 1, 1, 1],
+    "logp_old": [-1.5, -0.3, -2, -0.8], "logp_new": [-1.3, -0.2, -1.7, -0.9], "logp_sampled":
+    [-1.5, -0.3, -2, -0.8], "entropy_old": [1, 1, 1, 1]}, {"group": 2, "part": "auxiliary",
+    "reward": 0, "role": [1, 1, 1], "logp_old": [-0.9, -1.1, -0.4], "logp_new": [-0.8, -1,
+    -0.3], "logp_sampled": [-0.9, -1.1, -0.4], "entropy_old": [1, 1, 1]}]});
+
+static const char case_v6[] =
+    JSON({"step": 65, "sequences": [{"group": 0, "part": "replay", "reward": 1, "role": [1, 1,
+    1, 2], "logp_sampled": [-0.5, -1.2, -0.9, -2], "logp_old": [-0.1, -1.45, -1.05, -1.8],
+    "logp_new": [-0.1, -1.1, -1.3, -1.5], "logp_ref": [-0.4, -1, -1, -1], "logp_anchor":
+    [-0.1, -1.45, -1.05, -1.8], "entropy_old": [0.3, 1.1, 0.6, 2]}, {"group": 1, "part":
+    "replay", "reward": -0.8, "role": [1, 1, 1, 1], "logp_sampled": [-1, -0.7, -2.6, -0.3],
+    "logp_old": [-0.8, -0.9, -1.9, -0.32], "logp_new": [-0.6, -1.2, -1.3, -0.35], "logp_ref":
+    [-0.8, -1, -1.6, -0.4], "logp_anchor": [-0.8, -0.9, -1.9, -0.32], "entropy_old": [1.5,
+    0.2, 2.4, 0.45]}]});
+
+static const char case_v7[] =
+    JSON({"sequences": [{"group": 0, "part": "main", "reward": 0, "answer": 1, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "main", "reward": 0, "answer": 1, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "main", "reward": 0, "answer": 2, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "main", "reward": 0, "answer": 0, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "main", "reward": 0, "answer": 1, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "main", "reward": 0, "answer": 2, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "main", "reward": 0, "answer": 3, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "main", "reward": 0, "answer": 1, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "view", "reward": 0, "answer": 2, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "view", "reward": 0, "answer": 1, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "view", "reward": 0, "answer": 2, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "view", "reward": 0, "answer": 2, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "view", "reward": 0, "answer": 0, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "view", "reward": 0, "answer": 4, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "view", "reward": 0, "answer": 2, "role": [1],
+    "logp_old": [-1]}, {"group": 0, "part": "view", "reward": 0, "answer": 1, "role": [1],
+    "logp_old": [-1]}]});
+
+static const char case_v7_loss[] =
+    JSON({"sequences": [{"group": 0, "part": "main", "reward": 1, "role": [1, 1, 1, 2],
+    "logp_old": [-0.5, -1.2, -0.9, -2], "logp_new": [-0.1, -1.1, -1.3, -1.5], "logp_ref":
+    [-0.4, -1, -1, -1]}, {"group": 1, "part": "main", "reward": -0.8, "role": [1, 1, 1, 1],
+    "logp_old": [-1, -0.7, -2.6, -0.3], "logp_new": [-0.6, -1.2, -1.3, -0.35], "logp_ref":
+    [-0.8, -1, -1.6, -0.4]}, {"group": 0, "part": "view", "reward": 1, "role": [1, 1, 1, 1],
+    "logp_old": [-1.5, -0.3, -2, -0.8], "logp_new": [-1.3, -0.2, -1.7, -0.9], "logp_ref":
+    [-1.5, -0.3, -2, -0.8]}, {"group": 1, "part": "view", "reward": -1, "role": [1, 1, 1],
+    "logp_old": [-0.9, -1.1, -0.4], "logp_new": [-0.8, -1, -0.3], "logp_ref": [-0.9, -1.1,
+    -0.4]}]});
+
 static const char clip_higher[] =
     JSON({"advantage": "reward", "aggregation": "token_mean", "surrogate": {"type": "ppo",
     "clip_low": 0.2, "clip_high": 0.28, "dual_clip": 10}});
@@ -104,6 +157,16 @@ static const char grouped[] =
 
 static const char grouped_unclipped[] =
     JSON({"aggregation": "token_mean", "surrogate": "importance"});
+
+static const char sequence_means[] =
+    JSON({"advantage": "reward", "aggregation": "seq_mean_token_mean"});
+
+static const char group_token_mean[] =
+    JSON({"aggregation": "token_mean"});
+
+static const char with_kl[] =
+    JSON({"advantage": "reward", "aggregation": "token_mean", "surrogate": {"dual_clip": 3},
+    "kl": {"type": "k3", "coefficient": 0.005}});
 
 const struct cn_golden cn_goldens[] = {
     {"A.C1", clip_wide,
@@ -373,4 +436,38 @@ const struct cn_golden cn_goldens[] = {
      case_b0,
      JSON({"d_entropy_top": [0, 0.0005417, 0, 0, 0.0005417, 0, 0, 0.0005417, 0, 0.0005417, 0,
      0.0005417, 0, 0, 0.0005417, 0], "metrics": {"entropy/siren/actual": 1.525}}), 6e-8},
+    {"V1 AEPO, REINFORCE", sequence_means,
+     JSON([{"type": "aepo", "coefficient": 1}]),
+     case_v1,
+     JSON({"loss": 0.7078199183, "d_logp": [0, -0.18419515, -0.11172001, 0, 0.14918247, 0,
+     0.36692967, 0.09512294, -0.125, -0.125, -0.125, -0.125, 0, 0, 0]}), 6e-9},
+    {"V1 AEPO, clipped", sequence_means,
+     JSON([{"type": "aepo", "loss": "clip"}]),
+     case_v1,
+     JSON({"loss": 0.1867066208, "d_logp": [0, -0.18419515, -0.11172001, 0, 0.14918247, 0,
+     0.36692967, 0.09512294, 0, -0.00215854, 0, -0.00176726, 0, 0, 0]}), 6e-9},
+    {"V6 ReMix", plain,
+     JSON([{"type": "remix", "steps": 1000, "kl": 0, "bonus": 0}]),
+     case_v6,
+     JSON({"loss": 0.3205599582, "d_logp": [-0.21311781, 0, -0.09576001, 0, 0.17049425, 0,
+     0.41934819, 0.10871193]}), 6e-9},
+    {"V6 ReMix total", plain,
+     JSON([{"type": "remix", "steps": 1000}]),
+     case_v6,
+     JSON({"loss": 0.3196533492, "d_logp": [-0.21308818923, -3.58205e-06, -0.09580810888, 0,
+     0.17052014561, -3.529914e-05, 0.41939070187, 0.10871663365], "d_entropy":
+     [-0.000142857143, -0.000142857143, -0.000142857143, 0, -0.000142857143, -0.000142857143,
+     -0.000142857143, -0.000142857143]}), 6e-9},
+    {"V7 Co-Reward, votes", group_token_mean,
+     JSON([{"type": "co_reward"}]),
+     case_v7,
+     JSON({"advantage": [-0.54006056, -0.54006056, 1.62018167, -0.54006056, -0.54006056,
+     1.62018167, -0.54006056, -0.54006056, -0.54006056, 1.62018167, -0.54006056, -0.54006056,
+     -0.54006056, -0.54006056, -0.54006056, 1.62018167]}), 6e-9},
+    {"V7 two parts", with_kl,
+     JSON([]),
+     case_v7_loss,
+     JSON({"loss": 0.1322524636, "d_logp": [0.00018513, -0.15795668, -0.09600991, 0,
+     0.17062373, -0.00015814, 0.00018513, 0.10874677, 0.00012948, -0.15781359, 0.00018513,
+     -0.12933761, 0.15794953, 0.15794953, 0.15794953]}), 6e-9},
     {0}};

@@ -21,7 +21,7 @@ struct work {
     double *u, *u_frozen, *coefficient, *d_u;
 };
 
-/* Numbers of the trained tokens of an atom. */
+/* Numbers of the trained main tokens of an atom. */
 struct tally {
     double tokens, low, high, dual, active; /* counts */
     struct cn_sum k3, entropy, reference;
@@ -160,7 +160,8 @@ static void policy_term(const struct cn_loss_call *call, const struct terms *ter
             const double q = work->coefficient[t] * batch->correction[t] * batch->weight[t];
             grad->loss += q * slope.loss;
             work->d_u[t] = q * slope.d_u;
-            tally_token(tally, &slope, live->logp[t] - batch->logp_old[t]);
+            if (batch->part[s] == CN_PART_MAIN)
+                tally_token(tally, &slope, live->logp[t] - batch->logp_old[t]);
         }
     ratio->back(&context, batch, atom, live, work->d_u, grad->d_logp);
 }
@@ -197,7 +198,7 @@ static void tally_result(const struct cn_batch *batch, struct cn_span atom,
     const bool reference = batch->written & CN_NEEDS(logp_ref);
     for (size_t s = atom.begin; s < atom.end; s++)
         for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
-            if (!cn_batch_trained(batch, s, t)) continue;
+            if (!cn_batch_trained(batch, s, t) || batch->part[s] != CN_PART_MAIN) continue;
             tally->active += grad->d_logp[t] != 0;
             if (live->entropy) cn_sum_add(&tally->entropy, live->entropy[t]);
             if (!reference) continue;

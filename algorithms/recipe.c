@@ -376,6 +376,9 @@ static void add_needs(struct cn_recipe *recipe, const struct cn_chosen *chosen, 
     if (plugin->hooks.prepare && plugin->needs_live &&
         (!plugin->prepare_live || plugin->prepare_live(chosen->settings)))
         recipe->prepare_live = true;
+    if (plugin->needs_views) recipe->needs_views = plugin;
+    const size_t depth = plugin->replay_depth ? plugin->replay_depth(chosen->settings) : 0;
+    if (depth > recipe->replay_depth) recipe->replay_depth = depth;
     if (plugin->updates_minimum &&
         (!recipe->needs_updates ||
          recipe->needs_updates->updates_minimum < plugin->updates_minimum))

@@ -119,6 +119,9 @@ static const struct pair {
      "instead"},
     {"aent", "restricted_bonus adaptive bonus",
      "they are two coefficients of an entropy bonus; choose one"},
+    {"aepo cure remix co_reward", "aepo cure remix co_reward",
+     "each asks for answers of its own to the same prompts; choose one"},
+    {"adaptive siren aent", "aepo", "both hold the entropy at a target; choose one"},
     {"clip_cov", "kl_cov",
      "both treat the tokens of the highest covariance, and a token without a gradient needs no "
      "pulling back; choose one"},

@@ -361,18 +361,14 @@ static enum cn_status demonstrate(int style, const char *problem, const char *re
     return CN_OK;
 }
 
-static enum cn_status arithmetic_reset(void *shared, void *state, uint64_t task, struct cn_rng *rng,
-                                       struct cn_arena *arena, struct cn_task *out)
+static enum cn_status make_task(const struct arithmetic *a, const struct problem *p,
+                                struct cn_arena *arena, struct cn_task *out)
 {
-    const struct arithmetic *a = shared;
     bool chat = a->settings.format == FORMAT_CHAT;
-    (void)state;
-    struct problem p;
     struct cn_task made = {.messages = {NULL, 0}};
-    CN_TRY(choose(a, task, rng, &p));
     char problem[TEXT_MAX], result[32], *copy;
-    size_t n = write_problem(&p, chat ? " " : "", problem);
-    int n_result = snprintf(result, sizeof result, "%" PRId64, p.result);
+    size_t n = write_problem(p, chat ? " " : "", problem);
+    int n_result = snprintf(result, sizeof result, "%" PRId64, p->result);
     CN_TRY(cn_arena_text(arena, result, (size_t)n_result, &copy));
     made.ground_truth = (struct cn_text){copy, (size_t)n_result};
     CN_TRY(demonstrate(chat ? a->settings.instruction : STYLE_NONE, problem, result, arena,
@@ -388,6 +384,32 @@ static enum cn_status arithmetic_reset(void *shared, void *state, uint64_t task,
     return CN_OK;
 }
 
+static enum cn_status arithmetic_reset(void *shared, void *state, uint64_t task, struct cn_rng *rng,
+                                       struct cn_arena *arena, struct cn_task *out)
+{
+    struct problem p;
+    (void)state;
+    CN_TRY(choose(shared, task, rng, &p));
+    return make_task(shared, &p, arena, out);
+}
+
+/* A sum or product in other words: its terms from right to left. */
+static enum cn_status arithmetic_view(void *shared, uint64_t task, struct cn_rng *rng,
+                                      struct cn_arena *arena, struct cn_task *out)
+{
+    struct problem p, other;
+    CN_TRY(choose(shared, task, rng, &p));
+    other = p;
+    for (int64_t i = 0; i < p.terms; i++) {
+        other.operand[i] = p.operand[p.terms - 1 - i];
+        if (i + 1 < p.terms && (p.sign[i] != p.sign[0] || (p.sign[0] != '+' && p.sign[0] != '*')))
+            return cn_fail(CN_ERR_CONFIG,
+                           "env arithmetic has another wording of sums and of products only, whose "
+                           "terms may be turned round: set env.operators to \"+\" or \"*\"");
+    }
+    return make_task(shared, &other, arena, out);
+}
+
 const struct cn_env cn_env_arithmetic = {
     .name = "arithmetic",
     .summary = "generated sums, differences, products and quotients, with held-out problems",
@@ -396,5 +418,6 @@ const struct cn_env cn_env_arithmetic = {
     .open = arithmetic_open,
     .count = arithmetic_count,
     .reset = arithmetic_reset,
+    .view = arithmetic_view,
     .close = arithmetic_close,
 };

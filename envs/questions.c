@@ -1,5 +1,6 @@
 /* Questions: the rows of the section `data`, one turn each. */
 #include "carnot/env.h"
+#include "carnot/json.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -87,6 +88,53 @@ static enum cn_status questions_reset(void *shared, void *state, uint64_t task, 
     return CN_OK;
 }
 
+/* The text of the row's field "paraphrase", copied to `arena`. */
+static enum cn_status read_paraphrase(const struct cn_row *row, struct cn_arena *arena,
+                                      struct cn_text *out)
+{
+    struct cn_json *json;
+    char *copy;
+    CN_TRY(cn_json_parse(row->raw, row->file, &json));
+    const struct cn_json *field = cn_json_get(json, "paraphrase");
+    const struct cn_text text = cn_json_text(field);
+    enum cn_status status =
+        cn_json_kind(field) != CN_JSON_TEXT || text.length == 0
+            ? cn_fail(CN_ERR_DATA,
+                      "%s line %zu has no field \"paraphrase\", which holds the question in other "
+                      "words",
+                      row->file, row->line)
+            : cn_arena_text(arena, text.data, text.length, &copy);
+    if (status == CN_OK) *out = (struct cn_text){copy, text.length};
+    cn_json_close(json);
+    return status;
+}
+
+/* The row with its last message, or its ready-made prompt, replaced by the paraphrase. */
+static enum cn_status questions_view(void *shared, uint64_t task, struct cn_rng *rng,
+                                     struct cn_arena *arena, struct cn_task *out)
+{
+    const struct questions *questions = shared;
+    struct cn_text paraphrase;
+    struct cn_message *copy;
+    struct cn_row row;
+    CN_TRY(cn_data_row(questions->data, task, arena, &row));
+    CN_TRY(questions_reset(shared, NULL, task, rng, arena, out));
+    CN_TRY(read_paraphrase(&row, arena, &paraphrase));
+    if (row.rendered.length) {
+        out->rendered = paraphrase;
+        return CN_OK;
+    }
+    struct cn_messages messages = row.messages;
+    CN_TRY(CN_NEW(arena, messages.count, &copy));
+    memcpy(copy, messages.item, messages.count * sizeof *copy);
+    copy[messages.count - 1].content = paraphrase;
+    messages.item = copy;
+    out->messages = messages;
+    return questions->instruction
+               ? add_instruction(&messages, questions->instruction, arena, &out->messages)
+               : CN_OK;
+}
+
 static void questions_close(void *shared)
 {
     free(shared);
@@ -101,5 +149,6 @@ const struct cn_env cn_env_questions = {
     .open = questions_open,
     .count = questions_count,
     .reset = questions_reset,
+    .view = questions_view,
     .close = questions_close,
 };

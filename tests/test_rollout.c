@@ -59,7 +59,7 @@ static enum cn_status collect(struct scene *s, size_t slots, struct cn_texts sto
     struct wishes wishes = {.arena = &s->arena};
     for (uint32_t i = 0; i < WISHES; i++) {
         const struct wish wish = {
-            .posed = &s->posed[i / SAMPLES], .sample = i % SAMPLES, .temperature = 1};
+            .posed = &s->posed[i / SAMPLES], .sample = i % SAMPLES, .temperature = 1, .parent = -1};
         CN_TRY(wishes_add(&wishes, wish));
     }
     const struct rollout_options options = {.sampler = s->sampler,
@@ -155,6 +155,52 @@ TEST(stop_strings_are_found_in_the_fresh_bytes_as_in_the_whole_text)
         found += ended;
     }
     CHECK(found > 4000);
+}
+
+TEST(a_branch_goes_on_from_its_parents_tokens_and_keeps_to_the_budget)
+{
+    struct answer parent[WISHES], answers[4];
+    struct scene scene;
+    CHECK_OK(open_scene(&scene, 8));
+    CHECK_OK(collect(&scene, 8, (struct cn_texts){0}, parent));
+    size_t from = 0;
+    while (from + 1 < WISHES && parent[from].n < 8)
+        from++;
+    CHECK(parent[from].n >= 3);
+    struct posed begun = scene.posed[from / SAMPLES];
+    int32_t ids[32];
+    memcpy(ids, begun.ids, begun.n_ids * sizeof *ids);
+    memcpy(ids + begun.n_ids, parent[from].ids, 2 * sizeof *ids);
+    begun.ids = ids;
+    begun.n_ids += 2;
+    struct wishes wishes = {.arena = &scene.arena};
+    for (uint32_t i = 0; i < 4; i++) {
+        const struct wish wish = {.posed = &begun,
+                                  .sample = 10 + i,
+                                  .temperature = 1,
+                                  .parent = 0,
+                                  .n_begun = 2,
+                                  .own_text = i >= 2};
+        CHECK_OK(wishes_add(&wishes, wish));
+    }
+    const struct rollout_options options = {.sampler = scene.sampler,
+                                            .tokenizer = scene.tokenizer,
+                                            .key = cn_rng_key(1, 2, CN_RNG_SAMPLING),
+                                            .slots = 8,
+                                            .max_tokens = 8,
+                                            .top_p = 1};
+    CHECK_OK(rollout_collect(&options, &wishes, 0, &scene.arena, answers));
+    for (size_t i = 0; i < 4; i++) {
+        const size_t ends = answers[i].stop == CN_STOP_EOS;
+        CHECK(answers[i].n <= 6);
+        if (ids[begun.n_ids - 2] < 128 && ids[begun.n_ids - 1] < 128 && i < 2) {
+            CHECK(answers[i].text.length >= 2);
+            CHECK_INT(answers[i].text.data[0], ids[begun.n_ids - 2]);
+            CHECK_INT(answers[i].text.data[1], ids[begun.n_ids - 1]);
+        }
+        if (i >= 2) CHECK(answers[i].text.length <= 3 * (answers[i].n - ends));
+    }
+    close_scene(&scene);
 }
 
 int main(int argc, char **argv)

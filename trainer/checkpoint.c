@@ -23,6 +23,8 @@ static int remove_entry(const char *path, const struct stat *info, int kind, str
     return remove(path);
 }
 
+static const char replay_name[] = "state/replay.bin";
+
 static void remove_tree(const char *path)
 {
     nftw(path, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
@@ -165,10 +167,13 @@ static enum cn_status write_critic(const struct checkpoint *c, const char *folde
 static enum cn_status write_all(const struct checkpoint *c, const struct checkpoint_state *state,
                                 const char *folder)
 {
+    char path[PATH_SIZE];
     struct cn_str text = {0};
     CN_TRY(write_model(c, folder));
     CN_TRY(write_learning(c->model, folder));
     CN_TRY(write_critic(c, folder));
+    CN_TRY(path_of(path, folder, replay_name));
+    if (c->replay) CN_TRY(replay_save(c->replay, path));
     CN_TRY(write_text(folder, "config.resolved.json", c->resolved));
     enum cn_status status = state_text(c, state, &text);
     if (status == CN_OK) status = write_text(folder, "state/state.json", cn_str_text(&text));
@@ -392,6 +397,8 @@ enum cn_status checkpoint_load(const struct checkpoint *c, const char *folder,
     cn_json_close(state);
     if (status != CN_OK) return cn_fail_context(status, "%s/state/state.json", folder);
     CN_TRY(read_learning(c->model, folder));
+    CN_TRY(path_of(path, folder, replay_name));
+    if (c->replay) CN_TRY(replay_load(c->replay, path));
     if (!c->critic) return CN_OK;
     CN_TRY(path_of(path, folder, "critic"));
     return read_learning(c->critic, path);

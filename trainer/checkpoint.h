@@ -6,10 +6,12 @@
  *                 state/optimizer.safetensors  state/state.json  config.resolved.json
  *                 state/value_head.safetensors  if values come from a head on the policy
  *                 critic/                       the same for a critic that is a model of its own
+ *                 state/replay.bin              if a method asks for past rollouts
  *   best/         a Hugging Face folder alone */
 #ifndef CARNOT_CHECKPOINT_H
 #define CARNOT_CHECKPOINT_H
 
+#include "replay.h"
 #include "settings.h"
 
 #include "carnot/algorithm.h"
@@ -33,6 +35,7 @@ struct checkpoint {
     struct cn_model *critic; /* NULL: none, or a head on the policy */
     const struct cn_tokenizer *tokenizer;
     const struct cn_recipe *recipe; /* states of plug-ins; NULL for supervised runs */
+    struct replay *replay;          /* past rollouts; NULL: none are kept */
     struct cn_text resolved;        /* config.resolved.json */
     enum cn_dtype dtype;            /* of the exported weights */
 };

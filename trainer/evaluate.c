@@ -36,6 +36,7 @@ static enum cn_status pose_all(struct work *w)
         if (posed->over_long) continue;
         for (uint32_t k = 0; k < w->samples; k++) {
             const struct wish wish = {.posed = posed,
+                                      .parent = -1,
                                       .sample = k,
                                       .temperature = temperature > 0 ? temperature : 1,
                                       .greedy = temperature <= 0,

@@ -3,12 +3,15 @@
  * Round 0 asks for train.samples answers to each of train.prompts prompts, and for what the plan
  * hooks add.  Later rounds are the hooks' alone: they see the batch so far, may drop sequences, and
  * ask again.  A request whose prompt is UINT64_MAX takes the next prompt of the run's order;
- * consecutive requests with rising `sample` share it. */
+ * consecutive requests with rising `sample` share it.  In the end the sequences are put in the
+ * order of their groups, remembered ones among them, so that every mini-batch gets its share of
+ * each part. */
 #include "experience.h"
 
 #include "carnot/log.h"
 #include "clock.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 struct rounds {
@@ -42,7 +45,9 @@ static enum cn_status ask_for_groups(struct rounds *r)
                                 .sample = sample,
                                 .temperature = r->experience->settings->rollout.temperature,
                                 .part = CN_PART_MAIN,
-                                .group = r->n_groups};
+                                .group = r->n_groups,
+                                .parent = -1,
+                                .order = r->n_groups};
             CN_TRY(wishes_add(&r->wishes, wish));
         }
         r->n_groups++;
@@ -50,43 +55,128 @@ static enum cn_status ask_for_groups(struct rounds *r)
     return CN_OK;
 }
 
-/* The prompt that an earlier wish of this step posed; NULL if there is none. */
+/* The first wish of this step that posed a prompt as it is; NULL if there is none. */
 static const struct wish *find_posed(const struct rounds *r, uint64_t prompt)
 {
-    for (size_t i = 0; i < r->wishes.count; i++)
-        if (r->wishes.item[i].posed->task == prompt) return &r->wishes.item[i];
+    for (size_t i = 0; i < r->wishes.count; i++) {
+        const struct wish *wish = &r->wishes.item[i];
+        if (wish->posed->task == prompt && !wish->given && !wish->is_view && wish->parent < 0)
+            return wish;
+    }
     return NULL;
+}
+
+/* A prompt that goes on into the first tokens of an answer. */
+static enum cn_status pose_branch(struct rounds *r, const struct cn_request *q, struct wish *wish)
+{
+    if ((uint64_t)q->parent >= r->n)
+        return cn_fail(CN_ERR_BUG, "a plan hook branches from sequence %lld of %zu",
+                       (long long)q->parent, r->n);
+    const struct wish *from = &r->wishes.item[q->parent];
+    const struct answer *answer = &r->answers[q->parent];
+    struct posed *posed;
+    int32_t *ids;
+    if (q->branch_at < from->posed->n_ids || q->branch_at >= from->posed->n_ids + answer->n)
+        return cn_fail(CN_ERR_BUG, "a plan hook branches at %u of a sequence of %zu + %zu tokens",
+                       q->branch_at, from->posed->n_ids, answer->n);
+    CN_TRY(CN_NEW(r->arena, 1, &posed));
+    CN_TRY(CN_NEW(r->arena, q->branch_at, &ids));
+    *posed = *from->posed;
+    memcpy(ids, from->posed->ids, from->posed->n_ids * sizeof *ids);
+    wish->n_begun = from->n_begun + q->branch_at - from->posed->n_ids;
+    memcpy(ids + from->posed->n_ids, answer->ids,
+           (q->branch_at - from->posed->n_ids) * sizeof *ids);
+    posed->ids = ids;
+    posed->n_ids = q->branch_at;
+    wish->posed = posed;
+    wish->own_text = q->own_text;
+    wish->parent = q->parent;
+    return CN_OK;
+}
+
+/* Whether a request begins as the one before it. */
+static bool same_beginning(const struct cn_request *a, const struct cn_request *b)
+{
+    return a->prompt == b->prompt && a->parent == b->parent && a->branch_at == b->branch_at &&
+           a->view == b->view;
+}
+
+/* Prompt and group of a request for answers to a prompt of this step. */
+static enum cn_status pose_known(struct rounds *r, const struct cn_request *q, struct wish *wish)
+{
+    const struct wish *known = find_posed(r, q->prompt);
+    if (!known)
+        return cn_fail(CN_ERR_BUG, "a plan hook asked for prompt %llu, which this step has not",
+                       (unsigned long long)q->prompt);
+    wish->posed = known->posed;
+    wish->group = known->group;
+    wish->order = known->order;
+    if (q->parent >= 0) return pose_branch(r, q, wish);
+    if (q->view == 0) return CN_OK;
+    struct posed *view;
+    CN_TRY(CN_NEW(r->arena, 1, &view));
+    CN_TRY(tasks_view(r->experience->tasks, known->posed, r->arena, view));
+    wish->posed = view;
+    wish->is_view = true;
+    return CN_OK;
+}
+
+static enum cn_status pose_next(struct rounds *r, struct wish *wish)
+{
+    struct posed *next;
+    CN_TRY(next_prompt(r, &next));
+    wish->posed = next;
+    wish->order = wish->group = r->n_groups++;
+    return CN_OK;
+}
+
+/* The answers of an earlier rollout, in groups of their own that stand among the present ones. */
+static enum cn_status add_replay(struct rounds *r, uint32_t age)
+{
+    size_t n;
+    const struct replayed *rows = replay_rows(r->experience->replay, age, &n);
+    double group = -1;
+    for (size_t i = 0; i < n; i++) {
+        if (i == 0 || rows[i].group != rows[i - 1].group) {
+            r->n_groups++;
+            group++;
+        }
+        const struct wish wish = {.posed = &rows[i].posed,
+                                  .sample = rows[i].sample,
+                                  .temperature = (double)rows[i].temperature,
+                                  .part = CN_PART_REPLAY,
+                                  .group = r->n_groups - 1,
+                                  .parent = -1,
+                                  .order = group,
+                                  .given = &rows[i]};
+        CN_TRY(wishes_add(&r->wishes, wish));
+    }
+    return CN_OK;
 }
 
 static enum cn_status add_requests(struct rounds *r, const struct cn_requests *requests)
 {
-    const struct posed *posed = NULL;
-    uint32_t group = 0;
+    const double usual = r->experience->settings->rollout.temperature;
+    struct wish last = {.posed = NULL};
     for (size_t i = 0; i < requests->count; i++) {
         const struct cn_request *q = &requests->item[i];
-        if (q->parent >= 0)
-            return cn_fail(CN_ERR_BUG, "a plan hook asked for a branch, which nothing samples");
-        const struct wish *known = q->prompt == CN_PROMPT_NEXT ? NULL : find_posed(r, q->prompt);
-        if (known) {
-            posed = known->posed;
-            group = known->group;
-        } else if (q->prompt != CN_PROMPT_NEXT) {
-            return cn_fail(CN_ERR_BUG, "a plan hook asked for prompt %llu, which this step has not",
-                           (unsigned long long)q->prompt);
-        } else if (q->sample == 0 || !posed) {
-            struct posed *next;
-            CN_TRY(next_prompt(r, &next));
-            posed = next;
-            group = r->n_groups++;
+        struct wish wish = last;
+        if (q->part == CN_PART_REPLAY) {
+            CN_TRY(add_replay(r, q->age));
+            last.posed = NULL;
+            continue;
         }
-        const double usual = r->experience->settings->rollout.temperature;
-        struct wish wish = {.posed = posed,
-                            .sample = q->sample,
-                            .temperature = q->temperature > 0 ? (double)q->temperature : usual,
-                            .greedy = q->greedy,
-                            .part = q->part,
-                            .group = group};
+        const bool next = q->prompt == CN_PROMPT_NEXT;
+        if (!last.posed || !same_beginning(q, q - 1) || (next && q->sample == 0)) {
+            wish = (struct wish){.parent = -1};
+            CN_TRY(next ? pose_next(r, &wish) : pose_known(r, q, &wish));
+        }
+        wish.sample = q->sample;
+        wish.temperature = q->temperature > 0 ? (double)q->temperature : usual;
+        wish.greedy = q->greedy;
+        wish.part = q->part;
         CN_TRY(wishes_add(&r->wishes, wish));
+        last = wish;
     }
     return CN_OK;
 }
@@ -102,8 +192,9 @@ static enum cn_status grow(struct cn_arena *arena, size_t n, size_t count, size_
     return CN_OK;
 }
 
-static enum cn_status sample_new(struct rounds *r)
+static enum cn_status sample_new(struct rounds *r, size_t fresh)
 {
+    struct wishes wishes = r->wishes; /* without those that are given */
     const struct experience *e = r->experience;
     const struct rollout_settings *rollout = &e->settings->rollout;
     const struct rollout_options options = {
@@ -120,31 +211,63 @@ static enum cn_status sample_new(struct rounds *r)
         .finished = scorer_add,
         .finished_self = e->scorer};
     double start = clock_seconds();
-    CN_TRY(rollout_collect(&options, &r->wishes, r->n, r->arena, r->answers + r->n));
+    wishes.count = r->n + fresh;
+    CN_TRY(rollout_collect(&options, &wishes, r->n, r->arena, r->answers + r->n));
     r->times.rollout += clock_seconds() - start;
     return CN_OK;
 }
 
-/* Samples the new wishes; answers are scored as they finish. */
-static enum cn_status answer_new(struct rounds *r)
+/* Puts the new wishes that are given behind those that are sampled; fresh: how many the latter are.
+ */
+static enum cn_status part_given(struct rounds *r, size_t *fresh)
+{
+    struct wish *item = r->wishes.item + r->n, *given;
+    const size_t n = r->wishes.count - r->n;
+    size_t n_given = 0;
+    *fresh = 0;
+    CN_TRY(CN_NEW(r->arena, n, &given));
+    for (size_t i = 0; i < n; i++)
+        if (item[i].given)
+            given[n_given++] = item[i];
+        else
+            item[(*fresh)++] = item[i];
+    if (n_given) memcpy(item + *fresh, given, n_given * sizeof *given);
+    return CN_OK;
+}
+
+/* Samples `fresh` wishes; answers are scored as they finish. */
+static enum cn_status score_fresh(struct rounds *r, size_t fresh)
 {
     struct scorer *scorer = r->experience->scorer;
     struct scorer_times times = {0, 0};
-    CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->answers, &r->answers));
-    CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->scored, &r->scored));
     const struct scoring_work work = {.wishes = r->wishes.item + r->n,
                                       .answers = r->answers + r->n,
-                                      .n = r->wishes.count - r->n,
+                                      .n = fresh,
                                       .max_tokens =
                                           (size_t)r->experience->settings->rollout.max_tokens};
     CN_TRY(scorer_begin(scorer, &work));
-    enum cn_status status = sample_new(r);
+    enum cn_status status = sample_new(r, fresh);
     if (status == CN_OK)
         status = scorer_finish(scorer, r->arena, r->call->metrics, r->scored + r->n, &times);
     scorer_abandon(scorer);
     r->times.reward += times.added;
     r->times.reward_busy += times.busy;
     return status;
+}
+
+/* Answers and scores of the new wishes. */
+static enum cn_status answer_new(struct rounds *r)
+{
+    size_t fresh;
+    CN_TRY(part_given(r, &fresh));
+    CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->answers, &r->answers));
+    CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->scored, &r->scored));
+    if (fresh) CN_TRY(score_fresh(r, fresh));
+    for (size_t i = r->n + fresh; i < r->wishes.count; i++) {
+        r->answers[i] = r->wishes.item[i].given->answer;
+        r->scored[i] = r->wishes.item[i].given->scored;
+    }
+    return CN_OK;
 }
 
 enum cn_status experience_batch(const struct wish *wishes, const struct answer *answers, size_t n,
@@ -170,6 +293,7 @@ enum cn_status experience_batch(const struct wish *wishes, const struct answer *
         batch->sample[s] = wishes[s].sample;
         batch->group[s] = wishes[s].group;
         batch->part[s] = wishes[s].part;
+        batch->parent[s] = wishes[s].parent;
         batch->branch_at[s] = (uint32_t)posed->n_ids;
         batch->temperature[s] = (float)wishes[s].temperature;
         batch->stop[s] = (uint8_t)answers[s].stop;
@@ -179,26 +303,124 @@ enum cn_status experience_batch(const struct wish *wishes, const struct answer *
     return CN_OK;
 }
 
+/* Numbers the extracted answers of each group, from 1, in the order of the batch. */
+static void number_answers(const struct rounds *r, struct cn_batch *batch)
+{
+    for (size_t s = 0; s < batch->n_sequences; s++) {
+        const struct cn_text text = r->scored[s].extracted;
+        uint32_t highest = 0;
+        batch->answer[s] = 0;
+        for (size_t i = 0; i < s && text.length && !batch->answer[s]; i++) {
+            if (batch->group[i] != batch->group[s]) continue;
+            if (cn_text_equal(r->scored[i].extracted, text)) batch->answer[s] = batch->answer[i];
+            if (batch->answer[i] > highest) highest = batch->answer[i];
+        }
+        if (text.length && !batch->answer[s]) batch->answer[s] = highest + 1;
+    }
+}
+
 /* The batch of everything so far; drops that plan hooks decided on are kept. */
 static enum cn_status rebuild(struct rounds *r)
 {
     struct cn_batch *batch;
+    for (size_t s = 0; s < r->n; s++)
+        r->scored[s].drop = (enum cn_drop)r->batch->drop[s];
     CN_TRY(CN_NEW(r->arena, 1, &batch));
     CN_TRY(experience_batch(r->wishes.item, r->answers, r->wishes.count, r->arena, batch));
-    for (size_t t = 0; t < batch->n_tokens; t++) {
-        batch->version[t] = r->version;
+    for (size_t t = 0; t < batch->n_tokens; t++)
         batch->token_reward[t] = 0;
-    }
     for (size_t s = 0; s < batch->n_sequences; s++) {
+        const struct replayed *given = r->wishes.item[s].given;
+        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++)
+            batch->version[t] = given ? given->version : r->version;
         batch->score[s] = r->scored[s].score;
         batch->reward[s] = r->scored[s].reward;
         batch->verdict[s] = (uint8_t)r->scored[s].verdict;
-        batch->drop[s] = s < r->n ? r->batch->drop[s] : (uint8_t)r->scored[s].drop;
+        batch->drop[s] = (uint8_t)r->scored[s].drop;
     }
+    number_answers(r, batch);
     batch->written |= CN_NEEDS(score) | CN_NEEDS(reward) | CN_NEEDS(verdict) | CN_NEEDS(drop) |
-                      CN_NEEDS(token_reward);
+                      CN_NEEDS(token_reward) | CN_NEEDS(answer);
     r->batch = batch;
     r->n = r->wishes.count;
+    return CN_OK;
+}
+
+/* A wish and where it came in. */
+struct place {
+    double order;
+    size_t index;
+};
+
+static int by_order(const void *a, const void *b)
+{
+    const struct place *x = a, *y = b;
+    if (x->order != y->order) return x->order < y->order ? -1 : 1;
+    return x->index < y->index ? -1 : x->index > y->index;
+}
+
+/* Puts wishes, answers and scores in the order of their groups. */
+static enum cn_status permute(struct rounds *r, const struct place *place)
+{
+    const size_t n = r->n;
+    struct wish *wishes;
+    struct answer *answers;
+    struct scored *scored;
+    int64_t *moved; /* where each went */
+    CN_TRY(CN_NEW(r->arena, n, &wishes));
+    CN_TRY(CN_NEW(r->arena, n, &answers));
+    CN_TRY(CN_NEW(r->arena, n, &scored));
+    CN_TRY(CN_NEW(r->arena, n, &moved));
+    for (size_t i = 0; i < n; i++) {
+        wishes[i] = r->wishes.item[place[i].index];
+        answers[i] = r->answers[place[i].index];
+        scored[i] = r->scored[place[i].index];
+        moved[place[i].index] = (int64_t)i;
+    }
+    for (size_t i = 0; i < n; i++)
+        if (wishes[i].parent >= 0) wishes[i].parent = moved[wishes[i].parent];
+    memcpy(r->wishes.item, wishes, n * sizeof *wishes);
+    r->answers = answers;
+    r->scored = scored;
+    return CN_OK;
+}
+
+static enum cn_status arrange(struct rounds *r)
+{
+    struct place *place;
+    bool sorted = true;
+    CN_TRY(CN_NEW(r->arena, r->n, &place));
+    for (size_t i = 0; i < r->n; i++) {
+        place[i] = (struct place){r->wishes.item[i].order, i};
+        sorted = sorted && (i == 0 || place[i - 1].order <= place[i].order);
+    }
+    if (sorted) return CN_OK;
+    for (size_t s = 0; s < r->n; s++)
+        r->scored[s].drop = (enum cn_drop)r->batch->drop[s];
+    qsort(place, r->n, sizeof *place, by_order);
+    CN_TRY(permute(r, place));
+    r->n = 0; /* drops have moved with the scores */
+    return rebuild(r);
+}
+
+/* Remembers the main answers that are trained. */
+static enum cn_status remember(const struct rounds *r)
+{
+    struct replay *replay = r->experience->replay;
+    if (!replay) return CN_OK;
+    CN_TRY(replay_begin(replay));
+    for (size_t s = 0; s < r->n; s++) {
+        const struct wish *wish = &r->wishes.item[s];
+        const struct replayed row = {.posed = *wish->posed,
+                                     .answer = r->answers[s],
+                                     .scored = r->scored[s],
+                                     .sample = wish->sample,
+                                     .group = wish->group,
+                                     .version = r->version,
+                                     .temperature = (float)wish->temperature};
+        if (wish->part == CN_PART_MAIN && r->batch->drop[s] == CN_DROP_NONE)
+            CN_TRY(replay_add(replay, &row));
+    }
     return CN_OK;
 }
 
@@ -223,6 +445,8 @@ enum cn_status experience_collect(struct experience *experience, const struct cn
         CN_TRY(answer_new(&r));
         CN_TRY(rebuild(&r));
     }
+    CN_TRY(arrange(&r));
+    CN_TRY(remember(&r));
     *out = (struct experience_result){.batch = r.batch,
                                       .answers = r.answers,
                                       .wishes = r.wishes.item,

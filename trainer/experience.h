@@ -3,6 +3,7 @@
 #ifndef CARNOT_EXPERIENCE_H
 #define CARNOT_EXPERIENCE_H
 
+#include "replay.h"
 #include "rollout.h"
 #include "scorer.h"
 #include "tasks.h"
@@ -16,7 +17,8 @@ struct experience {
     struct tasks *tasks;
     struct cn_tokenizer *tokenizer;
     struct cn_sampler *sampler;
-    uint64_t position; /* next place in the order of prompts; part of a checkpoint */
+    struct replay *replay; /* NULL: nobody asks for past rollouts */
+    uint64_t position;     /* next place in the order of prompts; part of a checkpoint */
     void (*progress)(void *self, size_t finished, size_t wishes); /* may be NULL */
     void *progress_self;
 };

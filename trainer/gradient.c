@@ -184,7 +184,7 @@ const struct cn_command command_gradient = {
         "entries whose role is not 1 are ignored and may be null.  Further arrays: token, turn,\n"
         "token_reward, logp_sampled, logp_ref, logp_anchor, entropy_old, entropy_sampled,\n"
         "value_old, entropy_new, entropy_top_new, value_new; further members: score, part, drop,\n"
-        "stop, temperature, prompt, sample, version.  logp_new defaults to logp_old.\n\n"
+        "stop, temperature, prompt, sample, version, answer.  logp_new defaults to logp_old.\n\n"
         "Out: {\"loss\", \"sequences\": [{\"advantage\", \"correction\", \"weight\", \"touched\", "
         "\"d_logp\",\n"
         "\"d_entropy\", ...}], \"metrics\"}; d_* are derivatives of the whole step's loss.  "

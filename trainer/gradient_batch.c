@@ -31,8 +31,9 @@ static const struct field fields[] = {
 enum { FIELDS = sizeof fields / sizeof *fields };
 
 /* Members of a sequence that are not arrays. */
-static const char *const scalars[] = {"group", "reward",      "score",  "part",   "drop",   "stop",
-                                      "role",  "temperature", "prompt", "sample", "version"};
+static const char *const scalars[] = {"group",  "reward", "score",   "part",
+                                      "drop",   "stop",   "role",    "temperature",
+                                      "prompt", "sample", "version", "answer"};
 
 struct reading {
     struct gradient_batch *out;
@@ -131,13 +132,14 @@ static enum cn_status read_role(struct cn_batch *batch, const struct cn_json *se
 static enum cn_status read_scalars(struct cn_batch *b, const struct cn_json *sequence, size_t s)
 {
     const struct row row = {sequence, s};
-    double group, prompt, sample, version, temperature;
+    double group, prompt, sample, version, temperature, answer;
     if (cn_json_kind(cn_json_get(sequence, "group")) == CN_JSON_NULL)
         return cn_fail(CN_ERR_DATA, "sequence %zu: \"group\" is missing", s);
     CN_TRY(read_whole(&row, "group", UINT32_MAX, 0, &group));
     CN_TRY(read_whole(&row, "prompt", 9007199254740992.0, group, &prompt));
     CN_TRY(read_whole(&row, "sample", UINT32_MAX, (double)s, &sample));
     CN_TRY(read_whole(&row, "version", UINT32_MAX, 0, &version));
+    CN_TRY(read_whole(&row, "answer", UINT32_MAX, 0, &answer));
     CN_TRY(read_real(&row, "temperature", 1, &temperature));
     CN_TRY(read_word(&row, "part", cn_part_name, CN_PART_COUNT, &b->part[s]));
     CN_TRY(read_word(&row, "drop", cn_drop_name, CN_DROP_COUNT, &b->drop[s]));
@@ -149,6 +151,7 @@ static enum cn_status read_scalars(struct cn_batch *b, const struct cn_json *seq
     b->prompt[s] = (uint64_t)prompt;
     b->sample[s] = (uint32_t)sample;
     b->temperature[s] = (float)temperature;
+    b->answer[s] = (uint32_t)answer;
     for (size_t t = b->seq_start[s]; t < b->seq_start[s + 1]; t++)
         b->version[t] = (uint32_t)version;
     return CN_OK;
@@ -295,7 +298,7 @@ enum cn_status gradient_batch_read(const struct cn_json *row, struct cn_arena *a
     out->batch.written = CN_NEEDS(role) | CN_NEEDS(group) | CN_NEEDS(part) | CN_NEEDS(prompt) |
                          CN_NEEDS(sample) | CN_NEEDS(drop) | CN_NEEDS(stop) | CN_NEEDS(score) |
                          CN_NEEDS(reward) | CN_NEEDS(version) | CN_NEEDS(temperature) |
-                         CN_NEEDS(parent) | CN_NEEDS(branch_at);
+                         CN_NEEDS(parent) | CN_NEEDS(branch_at) | CN_NEEDS(answer);
     for (size_t i = 0; i < FIELDS; i++)
         CN_TRY(read_field(&r, &fields[i]));
     return imply_all(&r);

@@ -56,7 +56,8 @@ enum cn_status measure_mismatch(const struct cn_batch *b, struct cn_metrics *m)
     double largest = 0;
     for (size_t s = 0; s < b->n_sequences; s++)
         for (size_t t = b->seq_start[s]; t < b->seq_start[s + 1]; t++) {
-            if (!cn_batch_trained(b, s, t) || !isfinite(b->logp_old[t])) continue;
+            /* Other parts come from other temperatures or older weights. */
+            if (!counted(b, s) || !cn_batch_trained(b, s, t) || !isfinite(b->logp_old[t])) continue;
             double d = b->logp_old[t] - b->logp_sampled[t];
             cn_sum_add(&gap, fabs(d));
             cn_sum_add(&kl, expm1(d) - d);

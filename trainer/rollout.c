@@ -54,6 +54,10 @@ static enum cn_status start_next(struct run *run)
     struct running *place = &run->running[run->n_running];
     place->wish = run->next;
     cn_str_clear(&place->text);
+    if (wish->n_begun && !wish->own_text)
+        CN_TRY(cn_tokenizer_decode(run->tokenizer,
+                                   wish->posed->ids + wish->posed->n_ids - wish->n_begun,
+                                   wish->n_begun, true, &place->text));
     if (last && !run->has_base) {
         CN_TRY(
             cn_slot_open(run->sampler, wish->posed->ids, wish->posed->n_ids, &draw, &place->slot));
@@ -134,10 +138,11 @@ static enum cn_status take(struct run *run, struct running *place, const struct 
     }
     CN_TRY(cn_tokenizer_decode(run->tokenizer, &drawn->token, 1, true, &place->text));
     const struct cn_text text = cn_str_text(&place->text);
+    const size_t begun = run->wishes[place->wish].n_begun;
     if (rollout_stops(&run->options->stop, text, text.length - before, &at)) {
         answer->stop = CN_STOP_STRING;
         place->text.length = at;
-    } else if (answer->n >= run->options->max_tokens) {
+    } else if (begun + answer->n >= run->options->max_tokens) {
         answer->stop = CN_STOP_LENGTH;
     }
     return CN_OK;

@@ -7,14 +7,22 @@
 #include "carnot/batch.h"
 #include "carnot/model.h"
 
+struct replayed;
+
 /* One answer to sample.  Consecutive wishes for the same `posed` share its prompt. */
 struct wish {
     const struct posed *posed; /* borrowed */
     uint32_t sample;
     double temperature; /* > 0, or greedy */
     bool greedy;
-    uint8_t part;   /* enum cn_part */
-    uint32_t group; /* number of the baseline group */
+    uint8_t part;                 /* enum cn_part */
+    uint32_t group;               /* number of the baseline group */
+    int64_t parent;               /* wish whose answer it goes on from, or -1 */
+    size_t n_begun;               /* how many of posed->ids, at the end, are the parent's answer */
+    bool own_text;                /* its text begins behind those */
+    bool is_view;                 /* posed in other words */
+    double order;                 /* place in the batch */
+    const struct replayed *given; /* the answer is there already: it is not sampled */
 };
 
 /* What came of a wish; arrays live in the arena of the call. */
@@ -23,7 +31,8 @@ struct answer {
     double *logp, *entropy;
     size_t n;
     enum cn_stop stop;
-    struct cn_text text; /* decoded, without end tokens and without the stop string's rest */
+    struct cn_text text; /* decoded, without end tokens and without the stop string's rest; of a
+                            branch with its parent's beginning, unless it is told by its own text */
     uint32_t capacity;
 };
 
@@ -58,8 +67,8 @@ struct wishes {
 enum cn_status wishes_add(struct wishes *wishes, struct wish wish);
 
 /* Samples wishes [first, count); answers (count - first) stand in their order and do not depend on
- * `slots`. Fails: as cn_slot_open and cn_sampler_step.  All slots are closed again.  Not
- * collective. */
+ * `slots`. Fails: as cn_slot_open and
+ * cn_sampler_step.  All slots are closed again.  Not collective. */
 enum cn_status rollout_collect(const struct rollout_options *options, const struct wishes *wishes,
                                size_t first, struct cn_arena *arena, struct answer *answers);
 

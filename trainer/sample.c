@@ -155,6 +155,7 @@ static enum cn_status sample_ids(struct sample *s, const struct sample_settings 
     struct wishes wishes = {.arena = &s->arena};
     for (uint32_t k = 0; k < (uint32_t)settings->n; k++) {
         const struct wish wish = {.posed = &posed,
+                                  .parent = -1,
                                   .sample = k,
                                   .temperature =
                                       settings->temperature > 0 ? settings->temperature : 1,

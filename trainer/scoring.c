@@ -80,7 +80,7 @@ void scoring_describe(const struct scoring_work *work, size_t i, struct cn_episo
                                .response = answer->text,
                                .ground_truth = wish->posed->content.ground_truth,
                                .row = wish->posed->content.row,
-                               .response_tokens = answer->n,
+                               .response_tokens = answer->n + (wish->own_text ? 0 : wish->n_begun),
                                .max_tokens = work->max_tokens,
                                .stop = answer->stop,
                                .group = wish->group};

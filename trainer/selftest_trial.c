@@ -9,11 +9,12 @@ enum { PROMPT = 2, CHANNELS = CN_CHANNEL_COUNT };
 static const struct {
     uint32_t group;
     enum cn_part part;
-} kinds[TRIAL_SEQUENCES] = {{0, CN_PART_MAIN},      {0, CN_PART_MAIN},      {0, CN_PART_MAIN},
-                            {0, CN_PART_MAIN},      {1, CN_PART_MAIN},      {1, CN_PART_MAIN},
-                            {1, CN_PART_MAIN},      {1, CN_PART_MAIN},      {2, CN_PART_MAIN},
-                            {2, CN_PART_MAIN},      {3, CN_PART_AUXILIARY}, {3, CN_PART_AUXILIARY},
-                            {3, CN_PART_AUXILIARY}, {0, CN_PART_BASELINE},  {1, CN_PART_BASELINE}};
+} kinds[TRIAL_SEQUENCES] = {
+    {0, CN_PART_MAIN},      {0, CN_PART_MAIN},     {0, CN_PART_MAIN},      {0, CN_PART_MAIN},
+    {1, CN_PART_MAIN},      {1, CN_PART_MAIN},     {1, CN_PART_MAIN},      {1, CN_PART_MAIN},
+    {2, CN_PART_MAIN},      {2, CN_PART_MAIN},     {3, CN_PART_AUXILIARY}, {3, CN_PART_AUXILIARY},
+    {3, CN_PART_AUXILIARY}, {0, CN_PART_BASELINE}, {1, CN_PART_BASELINE},  {0, CN_PART_VIEW},
+    {0, CN_PART_VIEW},      {4, CN_PART_REPLAY},   {4, CN_PART_REPLAY}};
 
 /* Log-ratios of new and old policy that occur: none within 1e-3 of a usual bound. */
 static const double moves[] = {0.07, -0.11, 0.33, -0.47, 1.21, 0.16, -0.05, 0.52, -1.13, 0.02};
@@ -71,15 +72,18 @@ static void fill_sequence(struct trial *trial, size_t s, size_t made)
 {
     struct cn_batch *b = &trial->batch;
     struct cn_rng rng;
+    const bool still = kinds[made].part == CN_PART_MAIN && made % 4 == 3;
     cn_rng_open(&rng, cn_rng_key(2026, 0, CN_RNG_TEST), made, 0, 0);
     b->group[s] = kinds[made].group;
     b->part[s] = (uint8_t)kinds[made].part;
     b->prompt[s] = b->group[s];
     b->sample[s] = (uint32_t)(made % 4);
+    b->answer[s] = (uint32_t)(made % 3); /* 0: none was extracted */
+    b->branch_at[s] = PROMPT;
     b->temperature[s] = 1;
     b->stop[s] = made == 5 ? CN_STOP_LENGTH : CN_STOP_EOS;
     b->score[s] = b->group[s] == 2 ? 1 : (double)((made * 7 + 2) % 4) / 3;
-    trial->reward[s] = b->score[s] + (b->group[s] == 2 ? 0 : 0.1 * (double)(made % 3));
+    trial->reward[s] = b->score[s] + (b->group[s] == 2 ? 0 : 0.1 * (double)((made + 1) % 3));
     trial->drop[s] = made == 6                              ? CN_DROP_STALE
                      : kinds[made].part == CN_PART_BASELINE ? CN_DROP_BASELINE
                                                             : CN_DROP_NONE;
@@ -88,7 +92,7 @@ static void fill_sequence(struct trial *trial, size_t s, size_t made)
         b->role[t] = place < PROMPT                ? CN_ROLE_PROMPT
                      : is_environment(made, place) ? CN_ROLE_ENVIRONMENT
                                                    : CN_ROLE_POLICY;
-        fill_token(trial, &rng, t, place, made % 4 == 3 ? 2e-4 : 1);
+        fill_token(trial, &rng, t, place, still ? 2e-4 : 1);
     }
 }
 
@@ -220,7 +224,7 @@ static void mix(uint64_t *hash, const void *bytes, size_t n)
 /* Rounds of planning on a batch in which no more spread appears, until nobody asks. */
 static enum cn_status mix_rounds(struct trial *trial, uint64_t *hash)
 {
-    for (uint32_t round = 0; round < 64; round++) {
+    for (uint32_t round = 0; round < 12; round++) {
         struct cn_requests requests = {.arena = &trial->recipes};
         CN_TRY(cn_loss_plan(&trial->call, round, &trial->batch, &requests));
         mix(hash, &requests.count, sizeof requests.count);
@@ -229,6 +233,10 @@ static enum cn_status mix_rounds(struct trial *trial, uint64_t *hash)
             mix(hash, &q->prompt, sizeof q->prompt);
             mix(hash, &q->sample, sizeof q->sample);
             mix(hash, &q->temperature, sizeof q->temperature);
+            mix(hash, &q->parent, sizeof q->parent);
+            mix(hash, &q->branch_at, sizeof q->branch_at);
+            mix(hash, &q->own_text, sizeof q->own_text);
+            mix(hash, &q->age, sizeof q->age);
         }
         if (round && !requests.count) break;
     }
@@ -262,14 +270,17 @@ enum cn_status trial_signature(struct trial *trial, uint64_t *out)
         CN_TRY(trial_prepare(trial));
         CN_TRY(trial_loss(trial));
         mix_batch(trial, out);
+        bool renew = false;
         struct cn_step_summary summary = {.reward = 0.5,
                                           .entropy = 1,
                                           .approx_kl = 0.01,
                                           .kl_ref = 0.1,
                                           .length = 4,
                                           .grad_norm = 1,
-                                          .metrics = &trial->metrics};
+                                          .metrics = &trial->metrics,
+                                          .renew_reference = &renew};
         CN_TRY(cn_loss_adapt(&trial->call, &summary));
+        mix(out, &renew, sizeof renew);
     }
     trial->call.step = 0;
     trial->atom = TRIAL_SEQUENCES;

@@ -5,12 +5,12 @@
 
 #include "carnot/algorithm.h"
 
-enum { TRIAL_SEQUENCES = 15 };
+enum { TRIAL_SEQUENCES = 19 };
 
 /* Two main groups of four, one of two with equal scores, one auxiliary group of three, greedy
- * baselines; prompt,
- * environment and policy tokens; one answer that was cut off and one that is dropped; log-ratios on
- * both sides of every usual bound, and some sequences that have hardly moved. */
+ * baselines, two answers to another wording and two of an earlier rollout; prompt, environment and
+ * policy tokens; one answer that was cut off and one that is dropped; log-ratios on both sides of
+ * every usual bound, and some sequences that have hardly moved. */
 struct trial {
     struct cn_arena arena, recipes, scratch;
     struct cn_batch batch;

@@ -44,6 +44,11 @@ static enum cn_status check_sampling(const struct session *s)
                        "same prompt and needs at least %zu",
                        (long long)s->settings.train.samples, s->recipe.row->name,
                        s->recipe.group_minimum);
+    if (s->recipe.needs_views && !s->env->view)
+        return cn_fail(CN_ERR_CONFIG,
+                       "%s asks every question in two wordings, and env.type=%s has only one: use "
+                       "env.type=questions with rows that have a field \"paraphrase\"",
+                       s->recipe.needs_views->name, s->env->name);
     const struct cn_plugin *several = s->recipe.needs_updates;
     const int64_t updates = s->settings.train.mini_batches * s->settings.train.epochs;
     if (several && updates < (int64_t)several->updates_minimum)

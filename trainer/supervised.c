@@ -71,7 +71,8 @@ static enum cn_status collect(const struct supervised *s, const struct source *s
     CN_TRY(CN_NEW(arena, rows, &posed));
     for (size_t i = 0; i < rows; i++) {
         CN_TRY(next_task(s, source, arena, &posed[i]));
-        wishes[i] = (struct wish){.posed = &posed[i], .group = (uint32_t)i, .temperature = 1};
+        wishes[i] =
+            (struct wish){.posed = &posed[i], .group = (uint32_t)i, .temperature = 1, .parent = -1};
         CN_TRY(demonstrate(s, &posed[i], arena, &answers[i]));
     }
     return experience_batch(wishes, answers, rows, arena, batch);

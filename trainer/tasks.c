@@ -93,6 +93,26 @@ enum cn_status tasks_pose(struct tasks *tasks, uint64_t position, struct cn_aren
     return check_context(tasks, out);
 }
 
+enum cn_status tasks_view(struct tasks *tasks, const struct posed *of, struct cn_arena *arena,
+                          struct posed *out)
+{
+    const struct tasks_setup *s = &tasks->setup;
+    struct cn_rng rng;
+    CN_BUG_IF(!s->env->view); /* refused at the start */
+    memset(out, 0, sizeof *out);
+    out->task = of->task;
+    out->epoch = of->epoch;
+    cn_rng_open(&rng, cn_rng_key(s->seed, s->split, CN_RNG_TASK), out->task, 0, 0);
+    CN_TRY(s->env->view(tasks->shared, out->task, &rng, arena, &out->content));
+    CN_TRY(render(tasks, arena, out));
+    if (!out->over_long) return CN_OK;
+    return cn_fail(CN_ERR_DATA,
+                   "the other wording of task %llu has %zu tokens, more than "
+                   "data.max_prompt_tokens=%lld",
+                   (unsigned long long)out->task, out->n_ids,
+                   (long long)s->limits->max_prompt_tokens);
+}
+
 enum cn_status tasks_next(struct tasks *tasks, uint64_t *position, struct cn_arena *arena,
                           struct posed *out)
 {

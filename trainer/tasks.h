@@ -50,4 +50,9 @@ enum cn_status tasks_pose(struct tasks *tasks, uint64_t position, struct cn_aren
 enum cn_status tasks_next(struct tasks *tasks, uint64_t *position, struct cn_arena *arena,
                           struct posed *out);
 
+/* Poses the task of `of` in other words.  Fails: as the environment; CN_ERR_DATA if that is longer
+ * than data.max_prompt_tokens. */
+enum cn_status tasks_view(struct tasks *tasks, const struct posed *of, struct cn_arena *arena,
+                          struct posed *out);
+
 #endif

@@ -39,7 +39,8 @@ void train_close(struct train *t);
 
 /* train_reference.c: the frozen reference, if somebody reads logp_ref.  It is the weights that
  * reinforcement started from, kept as checkpoints/start; those of a folder; or, replaced every N
- * steps, those of step K, kept as checkpoints/reference_K while a checkpoint needs them.
+ * steps or by a method, those of step K, kept as checkpoints/reference_K while a checkpoint needs
+ * them.
  * resumed: the checkpoint that the run goes on from, or NULL.
  * Fails: CN_ERR_CONFIG for another vocabulary, CN_ERR_MODEL for another shape, CN_ERR_IO. */
 bool train_needs_start(const struct train *t);

@@ -20,16 +20,28 @@ bool train_needs_start(const struct train *t)
     return needs_reference(t) && !t->frozen.reference;
 }
 
+static void name_of(char out[64], uint64_t step)
+{
+    snprintf(out, 64, step ? "reference_%06" PRIu64 : "start", step);
+}
+
+/* The newest step up to `step` at which a method made the policy the reference; 0: none. */
+static uint64_t renewed_step(const struct train *t, uint64_t step)
+{
+    char name[64], path[PATH_SIZE];
+    for (; step > 0; step--) {
+        name_of(name, step);
+        int n = snprintf(path, sizeof path, "%s/checkpoints/%s", run_path(t->run), name);
+        if (n > 0 && n < PATH_SIZE && access(path, R_OK) == 0) break;
+    }
+    return step;
+}
+
 /* Step whose policy is the reference after `step`; 0: still the one of the start. */
 static uint64_t reference_step(const struct train *t, uint64_t step)
 {
     const uint64_t every = (uint64_t)t->frozen.replace_every;
-    return every ? step / every * every : 0;
-}
-
-static void name_of(char out[64], uint64_t step)
-{
-    snprintf(out, 64, step ? "reference_%06" PRIu64 : "start", step);
+    return every ? step / every * every : renewed_step(t, step);
 }
 
 /* The folder of the reference after `step`: in the run, or beside the checkpoint of another run
@@ -66,11 +78,13 @@ enum cn_status train_replace_reference(struct train *t)
     const uint64_t step = t->state.step;
     struct checkpoint exact = t->checkpoint;
     char name[64];
-    if (!needs_reference(t) || !step || reference_step(t, step) != step) return CN_OK;
+    const uint64_t every = (uint64_t)t->frozen.replace_every;
+    const bool due = t->update.renewed || (every && step % every == 0);
+    if (!needs_reference(t) || !step || !due) return CN_OK;
     exact.dtype = CN_DTYPE_F32;
     name_of(name, step);
     CN_TRY(checkpoint_export(&exact, name));
-    CN_TRY(checkpoint_drop_references(run_path(t->run), (uint64_t)t->frozen.replace_every));
+    if (every) CN_TRY(checkpoint_drop_references(run_path(t->run), every));
     cn_log_info("step %" PRIu64 ": the policy is the reference from now on", step);
     return cn_model_freeze(t->session.model, NULL, &t->update.reference);
 }

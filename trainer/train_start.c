@@ -123,8 +123,11 @@ static void connect(struct train *t)
                                         .sampler = s->sampler,
                                         .progress = report_progress,
                                         .progress_self = &t->report};
-    t->update = (struct update){
-        .settings = &s->settings, .recipe = &s->recipe, .model = s->model, .reference = -1};
+    t->update = (struct update){.settings = &s->settings,
+                                .recipe = &s->recipe,
+                                .model = s->model,
+                                .reference = -1,
+                                .last = -1};
     t->checkpoint = (struct checkpoint){.run_path = run_path(t->run),
                                         .model = s->model,
                                         .tokenizer = s->tokenizer,
@@ -150,6 +153,10 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
     CN_TRY(session_open_sets(&t->session));
     CN_TRY(scoring_canaries(&t->session.scoring, 0));
     connect(t);
+    if (t->session.recipe.replay_depth) {
+        CN_TRY(replay_open(t->session.recipe.replay_depth, &t->experience.replay));
+        t->checkpoint.replay = t->experience.replay;
+    }
     CN_TRY(session_dtype(&t->session, &t->checkpoint.dtype));
     CN_TRY(settings_frozen(&t->session.settings.model, &t->session.arena, &t->frozen));
     if (resume.folder) CN_TRY(open_critic(t, NULL));
@@ -167,6 +174,7 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
 void train_close(struct train *t)
 {
     if (t->record) record_close(t->record);
+    replay_close(t->experience.replay);
     session_close(&t->session);
     run_close(t->run);
     cn_arena_free(&t->arena);

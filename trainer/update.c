@@ -147,6 +147,13 @@ enum cn_status update_score(struct update *u, struct cn_batch *batch, struct cn_
         CN_TRY(score_pass(u, batch, &score, arena));
         batch->written |= CN_NEEDS(logp_ref);
     }
+    if (needs & CN_NEEDS(logp_anchor)) {
+        struct cn_live_out out = {.logp = batch->logp_anchor};
+        const struct score score = {u->model, u->last, all, &out};
+        CN_TRY(score_pass(u, batch, &score, arena));
+        CN_TRY(cn_model_freeze(u->model, NULL, &u->last));
+        batch->written |= CN_NEEDS(logp_anchor);
+    }
     return CN_OK;
 }
 
@@ -306,7 +313,7 @@ static enum cn_status count_bad(struct update *u, const struct cn_loss_call *cal
         u->bad_steps, (long long)u->settings->update.bad_steps_max, (unsigned long long)call->step);
 }
 
-static enum cn_status summarise(const struct cn_loss_call *call, double grad_norm)
+static enum cn_status summarise(struct update *u, const struct cn_loss_call *call, double grad_norm)
 {
     const struct cn_metrics *m = call->metrics;
     const struct cn_step_summary summary = {.reward = cn_metrics_value(m, "reward/mean", 0),
@@ -315,7 +322,8 @@ static enum cn_status summarise(const struct cn_loss_call *call, double grad_nor
                                             .kl_ref = cn_metrics_value(m, "policy/kl_ref", 0),
                                             .length = cn_metrics_value(m, "response/len_mean", 0),
                                             .grad_norm = grad_norm,
-                                            .metrics = m};
+                                            .metrics = m,
+                                            .renew_reference = &u->renewed};
     return cn_loss_adapt(call, &summary);
 }
 
@@ -351,7 +359,7 @@ static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call
     const bool learned = !warming(u);
     u->bad_steps = 0;
     u->optimizer_steps++;
-    return learned ? summarise(&here, result.grad_norm) : CN_OK;
+    return learned ? summarise(u, &here, result.grad_norm) : CN_OK;
 }
 
 /* Sequence before which `wanted` trained ones stand. */
@@ -382,6 +390,7 @@ enum cn_status update_policy(struct update *u, const struct cn_loss_call *call,
     double start = clock_seconds();
     struct cn_loss_call here = *call;
     here.update = 0;
+    u->renewed = false;
     for (int64_t epoch = 0; epoch < u->settings->train.epochs; epoch++)
         for (size_t part = 0; part < parts; part++, here.update++) {
             struct cn_arena_mark mark = cn_arena_mark(call->scratch);

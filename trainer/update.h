@@ -20,6 +20,8 @@ struct update {
     struct cn_model *model;
     struct cn_model *critic;  /* gives values; NULL: the policy's own head does, if it has one */
     int reference;            /* frozen copy, or -1 */
+    int last;                 /* frozen copy: the policy of the rollout before, or -1 */
+    bool renewed;             /* a method made the present policy the reference in this step */
     uint64_t optimizer_steps; /* taken so far in this run; part of a checkpoint */
     uint32_t bad_steps;       /* skipped in a row */
 };

@@ -14,7 +14,11 @@
     X(siren)                                                                                       \
     X(forking)                                                                                     \
     X(entropy_advantage)                                                                           \
-    X(archer)
+    X(archer)                                                                                      \
+    X(aepo)                                                                                        \
+    X(cure)                                                                                        \
+    X(co_reward)                                                                                   \
+    X(remix)
 
 #define X(name) extern const struct cn_entropy cn_entropy_##name;
 ENTROPIES(X)

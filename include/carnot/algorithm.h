@@ -166,6 +166,8 @@ struct cn_recipe {
     struct cn_top top;      /* restriction of entropy_top */
     uint64_t critic_warmup; /* optimizer steps in which only the value function learns */
     size_t group_minimum;
+    size_t replay_depth;                   /* past rollouts that somebody may ask for */
+    const struct cn_plugin *needs_views;   /* asks for other wordings of tasks; may be NULL */
     const struct cn_plugin *needs_updates; /* does nothing below its updates_minimum; may be NULL */
 };
 

@@ -51,7 +51,8 @@ extern "C" {
     X(drop,            uint8_t,  SEQ,   REWARD,    U1, "enum cn_drop: 0, or why it is not trained")                \
     X(score,           double,   SEQ,   REWARD,    F4, "task score before shaping: what filters and pass@k use")   \
     X(reward,          double,   SEQ,   REWARD,    F4, "shaped reward: what the advantage uses")                   \
-    X(verdict,         uint8_t,  SEQ,   REWARD,    U1, "enum cn_verdict of the verifier")
+    X(verdict,         uint8_t,  SEQ,   REWARD,    U1, "enum cn_verdict of the verifier")                           \
+    X(answer,          uint32_t, SEQ,   REWARD,    U4, "number of the extracted answer within its group; 0: none")
 
 #define CN_ROLES(X) X(PROMPT, "prompt") X(POLICY, "policy") X(ENVIRONMENT, "environment")
 #define CN_PARTS(X) X(MAIN, "main") X(AUXILIARY, "auxiliary") X(REPLAY, "replay") X(BASELINE, "baseline") X(VIEW, "view")

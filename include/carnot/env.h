@@ -56,6 +56,10 @@ struct cn_env {
     /* Poses task `task` (of `count`, or any number).  rng is the task's own stream. */
     enum cn_status (*reset)(void *shared, void *state, uint64_t task, struct cn_rng *rng,
                             struct cn_arena *arena, struct cn_task *out);
+    /* The same task, with the same ground truth, in other words.  NULL: it has none.  Fails:
+     * CN_ERR_CONFIG or CN_ERR_DATA if this task has none. */
+    enum cn_status (*view)(void *shared, uint64_t task, struct cn_rng *rng, struct cn_arena *arena,
+                           struct cn_task *out);
     /* Answers the policy's text.  NULL: one turn, the episode is over after the first answer. */
     enum cn_status (*step)(void *shared, void *state, struct cn_text action, struct cn_arena *arena,
                            struct cn_messages *observation, struct cn_turn *turn);

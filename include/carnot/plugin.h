@@ -76,11 +76,15 @@ struct cn_context {
 struct cn_request {
     uint64_t prompt;
     uint32_t sample;
-    int64_t parent; /* sequence to branch from, or -1 */
-    uint32_t branch_at;
-    float temperature; /* 0: the run's */
+    int64_t parent;     /* sequence to branch from, numbered over all ranks, or -1 */
+    uint32_t branch_at; /* place in the parent at which the sequence's own tokens begin */
+    float temperature;  /* 0: the run's */
     bool greedy;
     uint8_t part;
+    uint32_t view; /* 0: the task as it is posed; 1: in other words, if the environment has them */
+    bool own_text; /* of a branch: rewards see what it wrote itself, not the beginning */
+    uint32_t age;  /* of part replay: all main answers of the rollout so many steps ago, as far as
+                      they are remembered; everything else is ignored */
 };
 
 /* Growing list of requests, in an arena. */
@@ -108,6 +112,7 @@ struct cn_step_summary {
     double reward, entropy, approx_kl, kl_ref, length,
         grad_norm; /* means over trained tokens or sequences */
     const struct cn_metrics *metrics;
+    bool *renew_reference; /* set to true: the present policy becomes the reference; may be NULL */
 };
 
 /* Ways to act; any may be NULL. */
@@ -154,6 +159,9 @@ struct cn_hooks {
     enum cn_status (*check)(const void *settings);                                                 \
     /* Whether `prepare` reads live values under these settings; NULL: if needs_live asks. */      \
     bool (*prepare_live)(const void *settings);                                                    \
+    bool needs_views; /* it asks for other wordings of tasks */                                    \
+    /* Past rollouts that it may ask for; NULL: 0. */                                              \
+    size_t (*replay_depth)(const void *settings);                                                  \
     struct cn_hooks hooks;
 
 struct cn_plugin {
