@@ -18,7 +18,7 @@ struct cn_golden {
     double tolerance; /* absolute: half a unit of the last digit given */
 };
 
-extern const struct cn_golden cn_goldens[];
+extern const struct cn_golden *const cn_goldens[]; /* tables; NULL-terminated */
 
 #ifdef __cplusplus
 }

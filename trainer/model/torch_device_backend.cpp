@@ -297,6 +297,10 @@ enum cn_status device_freeze(void *self, const char *path, int *copy)
             torch_weights_load(*model.host->layout, model.host->shape, path, data(host));
             master = host.to(model.device);
         }
+        if (*copy >= 0) {
+            model.copies.at((size_t)*copy) = device_weights_of(model, master, true);
+            return;
+        }
         model.copies.push_back(device_weights_of(model, master, true));
         *copy = (int)model.copies.size() - 1;
     });

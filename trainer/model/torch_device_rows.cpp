@@ -61,13 +61,17 @@ device_top device_row_top(const at::Tensor &z, double scale, const device_stats 
         at::Tensor mass = p.gather(-1, order);
         kept = (mass.cumsum(-1) - mass) < top.amount;
         kept.select(-1, 0).fill_(true);
+    } else if (top.form == CN_TOP_P_BELOW) {
+        kept = p.gather(-1, order).cumsum(-1) < top.amount;
     } else {
         at::Tensor rank = at::arange(z.size(-1), z.options().dtype(at::kLong));
-        kept = (rank < std::max(1.0, std::ceil(top.amount))).expand_as(z);
+        kept =
+            (rank < std::max(1.0, std::ceil(cn_top_count(&top, (size_t)z.size(-1))))).expand_as(z);
     }
     at::Tensor in = at::zeros(z.sizes(), z.options().dtype(at::kBool)).scatter_(-1, order, kept);
     at::Tensor mass = (p * in).sum(-1), sum = (p * log_p).masked_fill_(in.logical_not(), 0).sum(-1);
     at::Tensor entropy = top.renormalised ? mass.log() - sum / mass : -sum;
+    entropy.masked_fill_(mass <= 0, 0); /* nothing is in S */
     return {in, mass.to(at::kFloat), entropy.to(at::kFloat)};
 }
 
@@ -91,7 +95,7 @@ at::Tensor device_top_gradient(const at::Tensor &z, double scale, const device_s
                                const device_top &s, bool renormalised)
 {
     at::Tensor log_p = z.mul(scale).sub_(stats.lse.unsqueeze(-1)), p = log_p.exp(),
-               mass = s.mass.unsqueeze(-1), entropy = s.entropy.unsqueeze(-1);
+               mass = s.mass.clamp_min(1e-30).unsqueeze(-1), entropy = s.entropy.unsqueeze(-1);
     if (renormalised) return (p / mass * (log_p - mass.log() + entropy)).mul_(s.in).mul_(-scale);
     return (p * (mass - entropy) - (p * (log_p + 1)).mul_(s.in)).mul_(scale);
 }
