@@ -27,7 +27,7 @@ mutations() {
     cat <<'TABLE'
 tokens.c @ covariance: sign @ (logp[t] - logp_mean) * @ (logp_mean - logp[t]) *
 tokens.c @ covariance: advantage not centred @ (set->batch->advantage[t] - advantage_mean) @ set->batch->advantage[t]
-tokens.c @ sets: parts mixed @ .part = (uint8_t)part, @ .part = 0,
+tokens.c @ sets: parts mixed @ #include "tokens.h" @ #include "tokens.h"\n#define token_in(set, s, t) cn_batch_trained((set)->batch, s, t)
 tokens.c @ sets: per atom instead of per step @ const size_t spans = @ scope = SCOPE_MICRO; const size_t spans =
 tokens.c @ quota: rounding down @ floor(exact + 0.5 + slack) @ floor(exact + slack)
 tokens.c @ quota: of the rank's tokens, not the set's @ const double exact = quota->fraction * tokens @ const double exact = quota->fraction * (tokens - 1)
