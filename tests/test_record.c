@@ -46,7 +46,7 @@ static enum cn_status record_steps(struct record *record, uint64_t first, uint64
     for (uint64_t step = first; step < end && status == CN_OK; step++) {
         struct cn_batch batch;
         status = make_batch(&arena, step, step % 4 == 3, &batch);
-        if (status == CN_OK) status = record_step(record, &batch, step);
+        if (status == CN_OK) status = record_step(record, &batch, cn_batch_all(&batch), step);
         cn_arena_reset(&arena);
     }
     cn_arena_free(&arena);

@@ -28,6 +28,7 @@ struct scene {
     struct settings settings;
     struct cn_recipe recipe;
     struct cn_model *model, *critic;
+    struct gradient_sum *sum, *critic_sum;
     struct cn_batch batch;
     struct update update;
     struct cn_metrics metrics;
@@ -64,8 +65,13 @@ static inline enum cn_status scene_models(struct scene *s, const struct scene_se
                                          .value_head = values && !setup->second_model,
                                          .seed = 3};
     CN_TRY(cn_model_open(&settings, &s->model));
+    struct gradient_sum_options sum = {.model = s->model, .threads = 1, .exact = true};
+    CN_TRY(gradient_sum_open(&sum, &s->sum));
+    if (!setup->second_model) return CN_OK;
     settings.value_head = true;
-    return setup->second_model ? cn_model_open(&settings, &s->critic) : CN_OK;
+    CN_TRY(cn_model_open(&settings, &s->critic));
+    sum.model = s->critic;
+    return gradient_sum_open(&sum, &s->critic_sum);
 }
 
 /* Answers of 1 to 19 tokens; the reward is 1 if the first one is small. */
@@ -108,12 +114,16 @@ static inline enum cn_status scene_open(struct scene *s, const struct scene_setu
                                 .recipe = &s->recipe,
                                 .model = s->model,
                                 .critic = s->critic,
+                                .sum = s->sum,
+                                .critic_sum = s->critic_sum,
                                 .reference = -1};
     return CN_OK;
 }
 
 static inline void scene_close(struct scene *s)
 {
+    gradient_sum_close(s->critic_sum);
+    gradient_sum_close(s->sum);
     cn_model_close(s->critic);
     cn_model_close(s->model);
     cn_json_close(s->root);

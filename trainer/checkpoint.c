@@ -1,10 +1,13 @@
 /* Checkpoints: complete or absent. */
 #include "checkpoint.h"
 
+#include "checkpoint_files.h"
+
 #include "carnot/log.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <ftw.h>
 #include <inttypes.h>
 #include <math.h>
@@ -178,7 +181,7 @@ static enum cn_status write_all(const struct checkpoint *c, const struct checkpo
     enum cn_status status = state_text(c, state, &text);
     if (status == CN_OK) status = write_text(folder, "state/state.json", cn_str_text(&text));
     cn_str_free(&text);
-    return status;
+    return status == CN_OK ? checkpoint_seal(folder) : status;
 }
 
 /* Puts `made` in the place of `folder`; between the two renames the old one stands under .old. */
@@ -191,6 +194,25 @@ static enum cn_status put_in_place(const char *made, const char *folder)
     if (rename(made, folder))
         return cn_fail(CN_ERR_IO, "cannot rename %s to %s: %s", made, folder, strerror(errno));
     remove_tree(old);
+    return CN_OK;
+}
+
+/* checkpoints/latest -> step_N, for people and scripts; moved in one step, and made lasting. */
+static enum cn_status point_latest(const char *run_path, uint64_t step)
+{
+    char folder[PATH_SIZE], fresh[PATH_SIZE], latest[PATH_SIZE], name[64];
+    CN_TRY(path_of(folder, run_path, "checkpoints"));
+    CN_TRY(path_of(fresh, run_path, "checkpoints/latest.tmp"));
+    CN_TRY(path_of(latest, run_path, "checkpoints/latest"));
+    snprintf(name, sizeof name, "step_%06" PRIu64, step);
+    unlink(fresh);
+    if (symlink(name, fresh) || rename(fresh, latest))
+        return cn_fail(CN_ERR_IO, "cannot point %s to %s: %s", latest, name, strerror(errno));
+    int file = open(folder, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (file >= 0) {
+        fsync(file); /* some file systems refuse; the renames themselves have succeeded */
+        close(file);
+    }
     return CN_OK;
 }
 
@@ -253,8 +275,8 @@ static enum cn_status remove_old(const struct checkpoint *c, const struct checkp
     return status;
 }
 
-enum cn_status checkpoint_save(const struct checkpoint *c, const struct checkpoint_state *state,
-                               const struct checkpoint_settings *settings)
+static enum cn_status save(const struct checkpoint *c, const struct checkpoint_state *state,
+                           const struct checkpoint_settings *settings)
 {
     char folder[PATH_SIZE], made[PATH_SIZE + 8], name[64];
     snprintf(name, sizeof name, "checkpoints/step_%06" PRIu64, state->step);
@@ -267,10 +289,18 @@ enum cn_status checkpoint_save(const struct checkpoint *c, const struct checkpoi
         return cn_fail_context(status, "checkpoint of step %" PRIu64, state->step);
     }
     CN_TRY(put_in_place(made, folder));
+    CN_TRY(point_latest(c->run_path, state->step));
     return remove_old(c, settings);
 }
 
-enum cn_status checkpoint_export(const struct checkpoint *c, const char *name)
+enum cn_status checkpoint_save(const struct checkpoint *c, const struct checkpoint_state *state,
+                               const struct checkpoint_settings *settings)
+{
+    const bool writes = cn_comm_rank(c->comm) == 0;
+    return cn_comm_agree(c->comm, "checkpoint", writes ? save(c, state, settings) : CN_OK);
+}
+
+static enum cn_status export_model(const struct checkpoint *c, const char *name)
 {
     char folder[PATH_SIZE], made[PATH_SIZE + 8], inside[256];
     snprintf(inside, sizeof inside, "checkpoints/%s", name);
@@ -299,6 +329,12 @@ enum cn_status checkpoint_drop_references(const char *run_path, uint64_t every)
     }
     cn_arena_free(&arena);
     return status;
+}
+
+enum cn_status checkpoint_export(const struct checkpoint *c, const char *name)
+{
+    const bool writes = cn_comm_rank(c->comm) == 0;
+    return cn_comm_agree(c->comm, "export", writes ? export_model(c, name) : CN_OK);
 }
 
 static enum cn_status open_state(const char *folder, struct cn_json **out)
@@ -389,6 +425,7 @@ enum cn_status checkpoint_load(const struct checkpoint *c, const char *folder,
 {
     char path[PATH_SIZE];
     struct cn_json *state = NULL;
+    CN_TRY(checkpoint_verify(folder));
     CN_TRY(open_state(folder, &state));
     const struct cn_json *plugins = cn_json_get(state, "plugins");
     const struct state_visit visit = {read_state, (void *)(uintptr_t)plugins};

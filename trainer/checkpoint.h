@@ -7,6 +7,8 @@
  *                 state/value_head.safetensors  if values come from a head on the policy
  *                 critic/                       the same for a critic that is a model of its own
  *                 state/replay.bin              if a method asks for past rollouts
+ *                 state/files.json: sizes and checksums of all of them
+ *   latest         a link to the newest
  *   best/         a Hugging Face folder alone */
 #ifndef CARNOT_CHECKPOINT_H
 #define CARNOT_CHECKPOINT_H
@@ -15,6 +17,7 @@
 #include "settings.h"
 
 #include "carnot/algorithm.h"
+#include "carnot/comm.h"
 #include "carnot/model.h"
 #include "carnot/tokenizer.h"
 
@@ -33,6 +36,7 @@ struct checkpoint {
     const char *run_path;
     struct cn_model *model;
     struct cn_model *critic; /* NULL: none, or a head on the policy */
+    struct cn_comm *comm;    /* rank 0 writes, and all learn how it went; NULL: one rank */
     const struct cn_tokenizer *tokenizer;
     const struct cn_recipe *recipe; /* states of plug-ins; NULL for supervised runs */
     struct replay *replay;          /* past rollouts; NULL: none are kept */
@@ -41,12 +45,13 @@ struct checkpoint {
 };
 
 /* Writes step_N, then removes older ones beyond checkpoint.keep (multiples of keep_every stay).
- * Fails: CN_ERR_IO (a full disk: the older ones are untouched).  Not collective. */
+ * Fails: CN_ERR_IO (a full disk: the older ones are untouched).  Collective. */
 enum cn_status checkpoint_save(const struct checkpoint *checkpoint,
                                const struct checkpoint_state *state,
                                const struct checkpoint_settings *settings);
 
-/* Writes a Hugging Face folder RUN/checkpoints/<name>, replacing what stands there. */
+/* Writes a Hugging Face folder RUN/checkpoints/<name>, replacing what stands there.
+ * Collective. */
 enum cn_status checkpoint_export(const struct checkpoint *checkpoint, const char *name);
 
 /* Removes the folders checkpoints/reference_K that no checkpoint of the run needs any more, with a

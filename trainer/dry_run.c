@@ -40,6 +40,7 @@ static enum cn_status make_plan(const struct session *s,
     struct model_shape critic = *shape;
     struct plan_settings settings = {
         .trainable = true,
+        .exact_sum = t->run.deterministic,
         .checkpoint_activations = t->update.checkpoint_activations,
         .resume = strcmp(t->run.resume, "never") != 0,
         .atom_tokens = (size_t)t->update.atom_tokens,
@@ -70,10 +71,12 @@ enum cn_status dry_run_bytes(const struct session *s, uint64_t *bytes)
     return CN_OK;
 }
 
-/* Memory of what computes: a GPU's if the run is on one. */
+/* Memory of what computes, a GPU's if the run is on one; the ranks of a host share what it has. */
 static uint64_t available(const struct session *s)
 {
-    return strcmp(s->settings.run.device, "cuda") == 0 ? plan_device_memory() : plan_available("");
+    const uint64_t all =
+        strcmp(s->settings.run.device, "cuda") == 0 ? plan_device_memory() : plan_available("");
+    return all / (uint64_t)cn_comm_local_size(s->comm);
 }
 
 enum cn_status dry_run_check(const struct session *s, const struct supervised_settings *supervised)

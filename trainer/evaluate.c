@@ -5,8 +5,10 @@
 #include "command.h"
 #include "core/statistics.h"
 #include "filter.h"
+#include "ranks.h"
 #include "report.h"
 #include "session.h"
+#include "share.h"
 
 #include "carnot/log.h"
 
@@ -55,8 +57,6 @@ static enum cn_status pose_all(struct work *w)
 
 static enum cn_status sample_all(struct work *w)
 {
-    struct scorer *scorer = w->e->scorer;
-    struct scorer_times times;
     const struct settings *s = w->e->settings;
     const struct rollout_options options = {.sampler = w->e->sampler,
                                             .tokenizer = w->e->tokenizer,
@@ -68,20 +68,16 @@ static enum cn_status sample_all(struct work *w)
                                             .top_k = s->eval.top_k,
                                             .stop = s->rollout.stop,
                                             .progress = w->e->progress,
-                                            .progress_self = w->e->progress_self,
-                                            .finished = scorer_add,
-                                            .finished_self = scorer};
+                                            .progress_self = w->e->progress_self};
     CN_TRY(CN_NEW(w->arena, w->wishes.count, &w->answers));
     CN_TRY(CN_NEW(w->arena, w->wishes.count, &w->scored));
-    const struct scoring_work work = {.wishes = w->wishes.item,
-                                      .answers = w->answers,
-                                      .n = w->wishes.count,
-                                      .max_tokens = options.max_tokens};
-    CN_TRY(scorer_begin(scorer, &work));
-    enum cn_status status = rollout_collect(&options, &w->wishes, 0, w->arena, w->answers);
-    if (status == CN_OK) status = scorer_finish(scorer, w->arena, NULL, w->scored, &times);
-    scorer_abandon(scorer);
-    return status;
+    struct share_round round = {.comm = w->e->comm,
+                                .scorer = w->e->scorer,
+                                .options = &options,
+                                .wishes = &w->wishes,
+                                .answers = w->answers,
+                                .scored = w->scored};
+    return share_answering(&round);
 }
 
 /* Right answers of a task. */
@@ -253,6 +249,7 @@ static enum cn_status evaluate_all(struct session *s)
     const struct evaluation evaluation = {.settings = &s->settings,
                                           .scorer = s->scorer,
                                           .sampler = s->sampler,
+                                          .comm = s->comm,
                                           .tokenizer = s->tokenizer,
                                           .progress = print_progress};
     struct cn_metrics metrics;
@@ -266,7 +263,15 @@ static enum cn_status evaluate_all(struct session *s)
         cn_log_status_line(NULL);
         report_evaluation(&s->sets[i], 0, &result);
     }
-    return print_metrics(&metrics);
+    return cn_comm_rank(s->comm) == 0 ? print_metrics(&metrics) : CN_OK;
+}
+
+static enum cn_status open_session(struct session *s)
+{
+    CN_TRY(session_open_scorer(s));
+    CN_TRY(session_open_model(s, false));
+    CN_TRY(session_open_sampler(s));
+    return session_open_sets(s);
 }
 
 static enum cn_status run(int argc, char **argv)
@@ -288,14 +293,11 @@ static enum cn_status run(int argc, char **argv)
         arguments[i - 2] = argv[i];
     arguments[argc - 2] = path;
     arguments[argc - 1] = clear;
-    CN_TRY_GOTO(session_configure(&session, argc, arguments), out);
-    CN_TRY_GOTO(session_open_scorer(&session), out);
-    CN_TRY_GOTO(session_open_model(&session, false), out);
-    CN_TRY_GOTO(session_open_sampler(&session), out);
-    CN_TRY_GOTO(session_open_sets(&session), out);
+    CN_TRY_GOTO(ranks_configure(&session, argc, arguments), out);
+    CN_TRY_GOTO(cn_comm_agree(session.comm, "model and data", open_session(&session)), out);
     CN_TRY_GOTO(evaluate_all(&session), out);
 out:
-    session_close(&session);
+    status = ranks_close(&session, status);
     cn_arena_free(&arena);
     return status;
 }

@@ -5,6 +5,7 @@
 #include "rollout.h"
 #include "scorer.h"
 
+#include "carnot/comm.h"
 #include "carnot/metrics.h"
 
 /* One set; opened from an entry of data.eval. */
@@ -19,6 +20,7 @@ struct evaluation {
     const struct settings *settings;
     struct scorer *scorer;
     struct cn_sampler *sampler;
+    struct cn_comm *comm; /* ranks that share the answers; NULL: one */
     struct cn_tokenizer *tokenizer;
     void (*progress)(void *self, size_t finished, size_t wishes); /* may be NULL */
     void *progress_self;

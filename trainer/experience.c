@@ -10,6 +10,7 @@
 
 #include "carnot/log.h"
 #include "clock.h"
+#include "share.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -192,31 +193,6 @@ static enum cn_status grow(struct cn_arena *arena, size_t n, size_t count, size_
     return CN_OK;
 }
 
-static enum cn_status sample_new(struct rounds *r, size_t fresh)
-{
-    struct wishes wishes = r->wishes; /* without those that are given */
-    const struct experience *e = r->experience;
-    const struct rollout_settings *rollout = &e->settings->rollout;
-    const struct rollout_options options = {
-        .sampler = e->sampler,
-        .tokenizer = e->tokenizer,
-        .key = cn_rng_key(r->call->seed, r->call->step, CN_RNG_SAMPLING),
-        .slots = (size_t)rollout->slots,
-        .max_tokens = (size_t)rollout->max_tokens,
-        .top_p = 1,
-        .stop = rollout->stop,
-        .ignore_eos = rollout->ignore_eos,
-        .progress = e->progress,
-        .progress_self = e->progress_self,
-        .finished = scorer_add,
-        .finished_self = e->scorer};
-    double start = clock_seconds();
-    wishes.count = r->n + fresh;
-    CN_TRY(rollout_collect(&options, &wishes, r->n, r->arena, r->answers + r->n));
-    r->times.rollout += clock_seconds() - start;
-    return CN_OK;
-}
-
 /* Puts the new wishes that are given behind those that are sampled; fresh: how many the latter are.
  */
 static enum cn_status part_given(struct rounds *r, size_t *fresh)
@@ -236,23 +212,37 @@ static enum cn_status part_given(struct rounds *r, size_t *fresh)
 }
 
 /* Samples `fresh` wishes; answers are scored as they finish. */
-static enum cn_status score_fresh(struct rounds *r, size_t fresh)
+static enum cn_status answer_fresh(struct rounds *r, size_t fresh)
 {
-    struct scorer *scorer = r->experience->scorer;
-    struct scorer_times times = {0, 0};
-    const struct scoring_work work = {.wishes = r->wishes.item + r->n,
-                                      .answers = r->answers + r->n,
-                                      .n = fresh,
-                                      .max_tokens =
-                                          (size_t)r->experience->settings->rollout.max_tokens};
-    CN_TRY(scorer_begin(scorer, &work));
-    enum cn_status status = sample_new(r, fresh);
-    if (status == CN_OK)
-        status = scorer_finish(scorer, r->arena, r->call->metrics, r->scored + r->n, &times);
-    scorer_abandon(scorer);
-    r->times.reward += times.added;
-    r->times.reward_busy += times.busy;
-    return status;
+    struct wishes wishes = r->wishes; /* without those that are given */
+    const struct experience *e = r->experience;
+    const struct rollout_settings *rollout = &e->settings->rollout;
+    const struct rollout_options options = {
+        .sampler = e->sampler,
+        .tokenizer = e->tokenizer,
+        .key = cn_rng_key(r->call->seed, r->call->step, CN_RNG_SAMPLING),
+        .slots = (size_t)rollout->slots,
+        .max_tokens = (size_t)rollout->max_tokens,
+        .top_p = 1,
+        .stop = rollout->stop,
+        .ignore_eos = rollout->ignore_eos,
+        .progress = e->progress,
+        .progress_self = e->progress_self};
+    struct share_round round = {.comm = e->comm,
+                                .scorer = e->scorer,
+                                .options = &options,
+                                .wishes = &wishes,
+                                .first = r->n,
+                                .answers = r->answers + r->n,
+                                .scored = r->scored + r->n,
+                                .metrics = r->call->metrics};
+    const double start = clock_seconds();
+    wishes.count = r->n + fresh;
+    CN_TRY(share_answering(&round));
+    r->times.rollout += clock_seconds() - start - round.times.added;
+    r->times.reward += round.times.added;
+    r->times.reward_busy += round.times.busy;
+    return CN_OK;
 }
 
 /* Answers and scores of the new wishes. */
@@ -262,7 +252,7 @@ static enum cn_status answer_new(struct rounds *r)
     CN_TRY(part_given(r, &fresh));
     CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->answers, &r->answers));
     CN_TRY(grow(r->arena, r->n, r->wishes.count, sizeof *r->scored, &r->scored));
-    if (fresh) CN_TRY(score_fresh(r, fresh));
+    if (fresh) CN_TRY(answer_fresh(r, fresh));
     for (size_t i = r->n + fresh; i < r->wishes.count; i++) {
         r->answers[i] = r->wishes.item[i].given->answer;
         r->scored[i] = r->wishes.item[i].given->scored;

@@ -9,6 +9,7 @@
 #include "tasks.h"
 
 #include "carnot/algorithm.h"
+#include "carnot/comm.h"
 
 struct experience {
     const struct settings *settings;
@@ -18,6 +19,7 @@ struct experience {
     struct cn_tokenizer *tokenizer;
     struct cn_sampler *sampler;
     struct replay *replay; /* NULL: nobody asks for past rollouts */
+    struct cn_comm *comm;  /* ranks that share the wishes; NULL: one */
     uint64_t position;     /* next place in the order of prompts; part of a checkpoint */
     void (*progress)(void *self, size_t finished, size_t wishes); /* may be NULL */
     void *progress_self;

@@ -21,6 +21,7 @@
     X(serve_rewards)                                                                               \
     X(show)                                                                                        \
     X(report)                                                                                      \
+    X(diff)                                                                                        \
     X(convert)                                                                                     \
     X(config)                                                                                      \
     X(bench)                                                                                       \

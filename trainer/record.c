@@ -150,12 +150,15 @@ static enum cn_status fill_column(struct record *record, enum cn_column column, 
 }
 
 static enum cn_status append_column(struct record *record, const struct cn_batch *batch,
-                                    enum cn_column column)
+                                    struct cn_span span, enum cn_column column)
 {
-    enum cn_per per = cn_column_table[column].per;
-    size_t rows = per == CN_PER_TOKEN ? batch->n_tokens : batch->n_sequences;
-    CN_TRY(fill_column(record, column, record->rows[per]));
-    return append_rows(record, column, cn_batch_column(batch, column), rows);
+    const struct cn_column_info *info = &cn_column_table[column];
+    const bool token = info->per == CN_PER_TOKEN;
+    const size_t begin = token ? batch->seq_start[span.begin] : span.begin,
+                 end = token ? batch->seq_start[span.end] : span.end;
+    CN_TRY(fill_column(record, column, record->rows[info->per]));
+    return append_rows(record, column, (char *)cn_batch_column(batch, column) + begin * info->size,
+                       end - begin);
 }
 
 /* Series of the record's own: where sequences begin, and which step they belong to. */
@@ -173,13 +176,15 @@ static enum cn_status append_numbers(struct record *record, const char *name, in
 }
 
 static enum cn_status append_sequences(struct record *record, const struct cn_batch *batch,
-                                       uint64_t step)
+                                       struct cn_span span, uint64_t step)
 {
     int64_t values[FILLER];
-    for (size_t done = 0, n; done < batch->n_sequences; done += n) {
-        n = batch->n_sequences - done < FILLER ? batch->n_sequences - done : FILLER;
+    const size_t base = batch->seq_start[span.begin];
+    for (size_t done = span.begin, n; done < span.end; done += n) {
+        n = span.end - done < FILLER ? span.end - done : FILLER;
         for (size_t i = 0; i < n; i++)
-            values[i] = (int64_t)(record->rows[CN_PER_TOKEN] + batch->seq_start[done + i + 1]);
+            values[i] =
+                (int64_t)(record->rows[CN_PER_TOKEN] + batch->seq_start[done + i + 1] - base);
         CN_TRY(append_numbers(record, "/sequences/offset", values, n));
         for (size_t i = 0; i < n; i++)
             values[i] = (int64_t)step;
@@ -276,15 +281,16 @@ static enum cn_status open_segment(struct record *record, uint64_t step)
     return append_numbers(record, "/sequences/offset", &zero, 1);
 }
 
-enum cn_status record_step(struct record *record, const struct cn_batch *batch, uint64_t step)
+enum cn_status record_step(struct record *record, const struct cn_batch *batch, struct cn_span span,
+                           uint64_t step)
 {
     if (!record->store) CN_TRY(open_segment(record, step));
     for (int column = 0; column < CN_COLUMN_COUNT; column++)
         if (batch->written & CN_BIT(column))
-            CN_TRY(append_column(record, batch, (enum cn_column)column));
-    CN_TRY(append_sequences(record, batch, step));
-    record->rows[CN_PER_TOKEN] += batch->n_tokens;
-    record->rows[CN_PER_SEQ] += batch->n_sequences;
+            CN_TRY(append_column(record, batch, span, (enum cn_column)column));
+    CN_TRY(append_sequences(record, batch, span, step));
+    record->rows[CN_PER_TOKEN] += batch->seq_start[span.end] - batch->seq_start[span.begin];
+    record->rows[CN_PER_SEQ] += span.end - span.begin;
     record->last = step;
     return record->rows[CN_PER_TOKEN] >= SEGMENT_TOKENS ? record_close_segment(record) : CN_OK;
 }

@@ -34,9 +34,10 @@ enum cn_status record_open(const struct record_options *options, struct record *
  */
 enum cn_status record_attribute(struct record *record, const char *key, const char *value);
 
-/* Appends a step; opens a segment if none is open, closes it if it has grown large.  Fails:
- * CN_ERR_IO. */
-enum cn_status record_step(struct record *record, const struct cn_batch *batch, uint64_t step);
+/* Appends the sequences `span` of a step (with several ranks, each records its own); opens a
+ * segment if none is open, closes it if it has grown large.  Fails: CN_ERR_IO. */
+enum cn_status record_step(struct record *record, const struct cn_batch *batch, struct cn_span span,
+                           uint64_t step);
 
 /* Ends the open segment, if any: it gets its name.  Fails: CN_ERR_IO, and then the segment is gone.
  */

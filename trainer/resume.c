@@ -89,26 +89,59 @@ static bool is_damage(enum cn_status status)
     return status == CN_ERR_DATA || status == CN_ERR_MODEL || status == CN_ERR_IO;
 }
 
-enum cn_status resume_load(struct session *s, const struct resume *resume,
-                           const struct checkpoint *checkpoint, struct checkpoint_state *state)
+/* Loads the newest checkpoint that is not damaged; *folder is the one that was loaded. */
+static enum cn_status load(struct session *s, const struct resume *resume,
+                           const struct checkpoint *checkpoint, struct checkpoint_state *state,
+                           const char **folder)
 {
-    const char *folder = resume->folder;
-    if (!folder) return record_truncate(checkpoint->run_path, 0);
-    enum cn_status status = checkpoint_load(checkpoint, folder, state);
+    enum cn_status status = checkpoint_load(checkpoint, *folder, state);
     while (resume->own && is_damage(status)) {
-        cn_log_warn("checkpoint %s is damaged and passed over: %s", folder, cn_fail_message());
+        cn_log_warn("checkpoint %s is damaged and passed over: %s", *folder, cn_fail_message());
         cn_fail_clear();
-        CN_TRY(checkpoint_find(checkpoint->run_path, step_of(folder), &s->arena, &folder));
-        status = checkpoint_load(checkpoint, folder, state);
+        CN_TRY(checkpoint_find(checkpoint->run_path, step_of(*folder), &s->arena, folder));
+        status = checkpoint_load(checkpoint, *folder, state);
     }
     if (is_damage(status))
         return cn_fail_context(status,
                                "run.resume=%s (a folder checkpoints/step_N of a run is needed; for "
                                "the weights of any other folder use model.path)",
-                               folder);
-    CN_TRY(status);
-    CN_TRY(record_truncate(checkpoint->run_path, state->step + 1));
-    CN_TRY(checkpoint_forget(checkpoint->run_path, state->step));
+                               *folder);
+    return status;
+}
+
+/* Every rank has gone back to the same step: one may have found damage where another did not. */
+static enum cn_status check_same(const struct session *s, uint64_t step)
+{
+    uint64_t both[2] = {step, ~step};
+    const struct cn_comm_data data = {"step", CN_DTYPE_U64, both, 2};
+    CN_TRY(cn_comm_max(s->comm, &data));
+    if (cn_comm_size(s->comm) == 1 || both[0] == ~both[1]) return CN_OK;
+    return cn_fail(CN_ERR_IO,
+                   "ranks read different checkpoints: steps %" PRIu64 " to %" PRIu64
+                   "; is the run folder on a file system that all hosts share?",
+                   ~both[1], both[0]);
+}
+
+/* Rank 0 makes the run forget everything behind `state` (NULL: everything). */
+static enum cn_status forget(const struct session *s, const char *run_path,
+                             const struct checkpoint_state *state)
+{
+    enum cn_status status = CN_OK;
+    if (cn_comm_rank(s->comm) == 0) {
+        status = record_truncate(run_path, state ? state->step + 1 : 0);
+        if (status == CN_OK && state) status = checkpoint_forget(run_path, state->step);
+    }
+    return cn_comm_agree(s->comm, "resume", status);
+}
+
+enum cn_status resume_load(struct session *s, const struct resume *resume,
+                           const struct checkpoint *checkpoint, struct checkpoint_state *state)
+{
+    const char *folder = resume->folder;
+    if (!folder) return forget(s, checkpoint->run_path, NULL);
+    CN_TRY(cn_comm_agree(s->comm, "resume", load(s, resume, checkpoint, state, &folder)));
+    CN_TRY(check_same(s, state->step));
+    CN_TRY(forget(s, checkpoint->run_path, state));
     cn_log_info("going on after step %" PRIu64 " from %s", state->step, folder);
     return CN_OK;
 }

@@ -25,7 +25,7 @@ enum cn_status resume_find(struct session *session, const struct run_folder *run
 /* Loads the checkpoint into what `checkpoint` names, falls back to older ones of the run where that
  * is allowed, and makes the run forget everything behind it (rows of metrics.jsonl, records, newer
  * checkpoints).  A fresh start forgets everything and leaves *state alone.
- * Fails: CN_ERR_DATA, CN_ERR_MODEL, CN_ERR_IO. */
+ * Fails: CN_ERR_DATA, CN_ERR_MODEL, CN_ERR_IO.  Collective. */
 enum cn_status resume_load(struct session *session, const struct resume *resume,
                            const struct checkpoint *checkpoint, struct checkpoint_state *state);
 

@@ -21,8 +21,8 @@
 struct run_folder {
     char *path;
     const char *command; /* that the run belongs to */
-    int lock;            /* file descriptor of run.lock */
-    int attempt;
+    int lock;            /* file descriptor of run.lock; -1: another rank holds it */
+    int attempt, rank;
 };
 
 static enum cn_status join(const struct run_folder *run, const char *name, struct cn_str *out)
@@ -61,6 +61,7 @@ static enum cn_status write_file(const struct run_folder *run, const char *name,
                                  struct cn_text text)
 {
     struct cn_str path = {0};
+    if (run->rank != 0) return CN_OK;
     enum cn_status status = join(run, name, &path);
     if (status == CN_OK) status = cn_file_replace(path.data, text.data, text.length);
     cn_str_free(&path);
@@ -136,7 +137,21 @@ static enum cn_status make_folders(struct run_folder *run)
         if (status == CN_OK && access(path.data, F_OK) != 0) break;
     }
     if (status == CN_OK) status = cn_folder_make(path.data);
-    if (status == CN_OK) status = cn_str_add(&path, "/rank_0000.log");
+    cn_str_free(&path);
+    return status;
+}
+
+/* The log of this rank, in the folder of the attempt that rank 0 has made. */
+static enum cn_status open_log(struct run_folder *run, struct cn_comm *comm)
+{
+    struct cn_str path = {0};
+    int64_t attempt = run->attempt;
+    const struct cn_comm_data data = {"attempt", CN_DTYPE_I64, &attempt, 1};
+    CN_TRY(cn_comm_broadcast(comm, &data, 0));
+    run->attempt = (int)attempt;
+    enum cn_status status = cn_str_format(&path, "%s/logs/attempt_%d", run->path, run->attempt);
+    if (status == CN_OK) cn_comm_logs(comm, path.data);
+    if (status == CN_OK) status = cn_str_format(&path, "/rank_%04d.log", run->rank);
     if (status == CN_OK) status = cn_log_file(path.data);
     cn_str_free(&path);
     return status;
@@ -158,6 +173,20 @@ static enum cn_status check_owner(const struct run_folder *run)
     return status;
 }
 
+/* Rank 0 takes the folder. */
+static enum cn_status enter(struct run_folder *run, const struct run_start *start)
+{
+    CN_TRY(cn_folder_make(run->path));
+    CN_TRY(take_lock(run));
+    CN_TRY(check_owner(run));
+    if (start->deny_existing && exists(run, "STATUS.json"))
+        return cn_fail(CN_ERR_CONFIG,
+                       "a run stands in %s already and run.resume=never; choose another "
+                       "run.name, or run.resume=auto to go on with it",
+                       run->path);
+    return make_folders(run);
+}
+
 enum cn_status run_open(const struct run_start *start, struct run_folder **out)
 {
     struct run_folder *run = calloc(1, sizeof *run);
@@ -165,20 +194,13 @@ enum cn_status run_open(const struct run_start *start, struct run_folder **out)
     enum cn_status status;
     if (!run) return cn_fail(CN_ERR_MEMORY, "out of memory");
     run->lock = -1;
+    run->rank = cn_comm_rank(start->comm);
     run->command = start->command[0];
     CN_TRY_GOTO(expand(&start->settings->run, &path), out);
     run->path = path.data;
-    CN_TRY_GOTO(cn_folder_make(run->path), out);
-    CN_TRY_GOTO(take_lock(run), out);
-    CN_TRY_GOTO(check_owner(run), out);
-    if (start->deny_existing && exists(run, "STATUS.json")) {
-        status = cn_fail(CN_ERR_CONFIG,
-                         "a run stands in %s already and run.resume=never; choose another "
-                         "run.name, or run.resume=auto to go on with it",
-                         run->path);
-        goto out;
-    }
-    CN_TRY_GOTO(make_folders(run), out);
+    status = run->rank == 0 ? enter(run, start) : CN_OK;
+    CN_TRY_GOTO(cn_comm_agree(start->comm, "run folder", status), out);
+    CN_TRY_GOTO(open_log(run, start->comm), out);
     *out = run;
     return CN_OK;
 out:
@@ -239,6 +261,7 @@ enum cn_status run_status_write(struct run_folder *run, const struct run_status 
 enum cn_status run_append(struct run_folder *run, const char *file, struct cn_text lines)
 {
     struct cn_str path = {0};
+    if (run->rank != 0) return CN_OK;
     CN_TRY(join(run, file, &path));
     int fd = open(path.data, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
     enum cn_status status = CN_OK;
@@ -297,4 +320,9 @@ void run_signals_catch(void)
 int run_signal(void)
 {
     return caught;
+}
+
+bool run_terminated(void)
+{
+    return caught == SIGTERM;
 }

@@ -7,6 +7,7 @@
 
 #include "settings.h"
 
+#include "carnot/comm.h"
 #include "carnot/metrics.h"
 
 struct run_folder;
@@ -16,13 +17,15 @@ struct run_start {
     const struct settings *settings;
     struct cn_text resolved;    /* config.resolved.json */
     const char *const *command; /* argv, NULL-terminated: overrides.txt; [0]: the subcommand */
+    struct cn_comm *comm;       /* ranks of the run: rank 0 owns the folder, the others only log */
     bool deny_existing;         /* run.resume=never: a folder with a run in it is an error */
 };
 
 /* Creates or enters the folder ({name} and {seed} of run.dir are replaced), takes its lock, opens
  * the log; what stands in the folder is not touched.  start->command is borrowed until run_close.
  * Fails: CN_ERR_CONFIG if another process holds it (host and pid are named), if it holds another
- * command's run, or a run although run.resume=never; CN_ERR_IO.  Not collective. */
+ * command's run, or a run although run.resume=never; CN_ERR_IO.  Collective; from then on, what
+ * the run writes is written by rank 0 alone: calls of other ranks do nothing. */
 enum cn_status run_open(const struct run_start *start, struct run_folder **out);
 
 /* Writes config.resolved.json, overrides.txt and env.json: only once nothing can refuse the start.
@@ -59,6 +62,7 @@ enum cn_status run_append(struct run_folder *run, const char *file, struct cn_te
  * exits at once ---- */
 
 void run_signals_catch(void);
-int run_signal(void); /* the signal that asked, or 0 */
+int run_signal(void);      /* the signal that asked, or 0 */
+bool run_terminated(void); /* it was SIGTERM: little time is left, and other ranks may be gone */
 
 #endif

@@ -135,6 +135,11 @@ static enum cn_status connect_client(struct scorer *s)
     return cn_service_client_open(s->service, &url, 1, &s->client);
 }
 
+enum cn_scope scorer_scope(const struct scorer *s)
+{
+    return scoring_scope(s->scoring);
+}
+
 enum cn_status scorer_begin(struct scorer *s, const struct scoring_work *work)
 {
     CN_BUG_IF(s->running);

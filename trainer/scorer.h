@@ -21,6 +21,9 @@ enum cn_status scorer_open(const struct scoring *scoring, const struct cn_servic
                            struct cn_text config, struct scorer **out);
 void scorer_close(struct scorer *take_scorer);
 
+/* The widest scope of the rewards. */
+enum cn_scope scorer_scope(const struct scorer *scorer);
+
 /* Begins a round over `work`, which is borrowed until finish; answers may be unfinished.
  * Fails: CN_ERR_MEMORY, CN_ERR_VERIFIER. */
 enum cn_status scorer_begin(struct scorer *scorer, const struct scoring_work *work);

@@ -128,6 +128,17 @@ enum cn_status session_check_fit(const struct session *s)
     return CN_OK;
 }
 
+static enum cn_status open_sum(const struct session *s, struct cn_model *model,
+                               struct gradient_sum **out)
+{
+    const int64_t threads = s->settings.parallel.threads;
+    const struct gradient_sum_options options = {.model = model,
+                                                 .comm = s->comm,
+                                                 .threads = threads > 0 ? (size_t)threads : 1,
+                                                 .exact = s->settings.run.deterministic};
+    return gradient_sum_open(&options, out);
+}
+
 /* Settings of a trained model, but for where it comes from. */
 static enum cn_status training_model(const struct session *s, struct cn_model_settings *out)
 {
@@ -164,6 +175,7 @@ enum cn_status session_open_model(struct session *s, bool trainable)
                        "tokenizer.json), or model.init for a random start");
     CN_TRY(open_tokenizer(s));
     CN_TRY(cn_model_open(&settings, &s->model));
+    if (trainable) CN_TRY(open_sum(s, s->model, &s->sum));
     return session_check_fit(s);
 }
 
@@ -222,6 +234,7 @@ enum cn_status session_open_critic(struct session *s, const char *start)
     if (path) CN_TRY(session_check_vocabulary(s, "critic.path", path));
     enum cn_status status = cn_model_open(&settings, &s->critic);
     if (status != CN_OK) return cn_fail_context(status, "the critic");
+    CN_TRY(open_sum(s, s->critic, &s->critic_sum));
     size_t own = cn_model_info(s->critic)->vocab_size, policy = cn_model_info(s->model)->vocab_size;
     if (own < policy)
         return cn_fail(CN_ERR_CONFIG,
@@ -335,6 +348,8 @@ void session_close(struct session *s)
     tasks_close(s->train);
     cn_data_close(s->train_data);
     if (s->sampler) cn_sampler_close(s->sampler);
+    gradient_sum_close(s->critic_sum);
+    gradient_sum_close(s->sum);
     cn_model_close(s->critic);
     if (s->model) cn_model_close(s->model);
     if (s->tokenizer) cn_tokenizer_close(s->tokenizer);

@@ -5,6 +5,7 @@
 
 #include "core/config.h"
 #include "evaluate.h"
+#include "gradient_sum.h"
 #include "scorer.h"
 #include "settings.h"
 #include "tasks.h"
@@ -15,6 +16,7 @@
 
 struct session {
     struct cn_arena arena; /* lives as long as the session */
+    struct cn_comm *comm;  /* the ranks of this run (ranks.h); NULL: one */
     struct config *config;
     struct settings settings;
     struct cn_recipe recipe;
@@ -26,7 +28,8 @@ struct session {
     struct cn_str service;  /* the part of it that a reward service reads */
     struct cn_tokenizer *tokenizer;
     struct cn_model *model;
-    struct cn_model *critic; /* gives values; NULL: none, or a head on `model` */
+    struct cn_model *critic;               /* gives values; NULL: none, or a head on `model` */
+    struct gradient_sum *sum, *critic_sum; /* of trainable models */
     struct cn_sampler *sampler;
     struct cn_data *train_data;
     struct tasks *train;

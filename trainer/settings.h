@@ -10,6 +10,7 @@ enum { SETTINGS_RESUME_AUTO, SETTINGS_RESUME_NEVER };
 enum { SETTINGS_OVER_LONG_DROP, SETTINGS_OVER_LONG_ERROR };
 enum { SETTINGS_SCHEDULE_CONSTANT, SETTINGS_SCHEDULE_LINEAR, SETTINGS_SCHEDULE_COSINE };
 enum { SETTINGS_TOKENS_NONE, SETTINGS_TOKENS_ALL };
+enum { SETTINGS_FAULT_NONE, SETTINGS_FAULT_SKIP, SETTINGS_FAULT_STALL, SETTINGS_FAULT_LOCAL_MEAN };
 enum { SETTINGS_ENGINE_AUTO, SETTINGS_ENGINE_DECODE, SETTINGS_ENGINE_TORCH };
 
 struct run_settings {
@@ -65,6 +66,9 @@ struct update_settings {
 
 struct parallel_settings {
     int64_t threads;
+    bool oversubscribe;
+    double timeout_s;
+    int fault;
 };
 
 struct eval_settings {
@@ -104,7 +108,7 @@ struct supervised_settings {
     X(critic, critic, "what gives values, if the algorithm has a critic")                          \
     X(critic_optimizer, optimizer, "how the critic's weights change")                              \
     X(update, update, "how a step is computed")                                                    \
-    X(parallel, parallel, "threads")                                                               \
+    X(parallel, parallel, "ranks and threads")                                                     \
     X(eval, eval, "when and how the policy is evaluated")                                          \
     X(checkpoint, checkpoint, "when and how many checkpoints are kept")                            \
     X(record, record, "what is written about every token")                                         \

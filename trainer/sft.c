@@ -3,6 +3,7 @@
 #include "clock.h"
 #include "command.h"
 #include "dry_run.h"
+#include "ranks.h"
 #include "resume.h"
 #include "supervised.h"
 
@@ -60,11 +61,14 @@ static void connect(struct sft *t)
     t->supervised = (struct supervised){.settings = &s->settings,
                                         .plan = &s->settings.sft,
                                         .model = s->model,
+                                        .comm = s->comm,
+                                        .sum = s->sum,
                                         .tokenizer = s->tokenizer,
                                         .tasks = s->train,
                                         .seed = (uint64_t)s->settings.run.seed};
     t->checkpoint = (struct checkpoint){.run_path = run_path(t->run),
                                         .model = s->model,
+                                        .comm = s->comm,
                                         .tokenizer = s->tokenizer,
                                         .resolved = cn_str_text(&s->resolved)};
     t->state.best = t->state.base = (double)NAN;
@@ -82,26 +86,32 @@ static enum cn_status write_status(struct sft *t, const char *state, enum cn_sta
     return run_status_write(t->run, &now);
 }
 
+static enum cn_status open_session(struct session *s)
+{
+    CN_TRY(session_open_model(s, true));
+    s->supervised = true;
+    CN_TRY(session_open_train(s));
+    if (s->settings.data.eval) CN_TRY(session_open_sets(s));
+    CN_TRY(check_answers(s->train_data));
+    return s->n_sets ? check_answers(s->sets[0].data) : CN_OK;
+}
+
 static enum cn_status open_all(struct sft *t, char **argv)
 {
     struct session *s = &t->session;
     const struct run_start start = {.settings = &s->settings,
                                     .resolved = cn_str_text(&s->resolved),
                                     .command = (const char *const *)argv,
+                                    .comm = s->comm,
                                     .deny_existing = strcmp(s->settings.run.resume, "never") == 0};
     struct resume resume;
     CN_TRY(dry_run_check(s, &s->settings.sft));
     CN_TRY(run_open(&start, &t->run));
     cn_log_info("run folder: %s", run_path(t->run));
-    CN_TRY(resume_find(s, t->run, &resume));
+    CN_TRY(cn_comm_agree(s->comm, "resume", resume_find(s, t->run, &resume)));
     t->state.step = resume.step;
     CN_TRY(run_begin(t->run, &start));
-    CN_TRY(session_open_model(s, true));
-    s->supervised = true;
-    CN_TRY(session_open_train(s));
-    if (s->settings.data.eval) CN_TRY(session_open_sets(s));
-    CN_TRY(check_answers(s->train_data));
-    if (s->n_sets) CN_TRY(check_answers(s->sets[0].data));
+    CN_TRY(cn_comm_agree(s->comm, "model and data", open_session(s)));
     connect(t);
     CN_TRY(session_dtype(s, &t->checkpoint.dtype));
     CN_TRY(resume_load(s, &resume, &t->checkpoint, &t->state));
@@ -171,15 +181,18 @@ static enum cn_status one_step(struct sft *t, uint64_t step)
 
 static enum cn_status check_stop(struct sft *t, uint64_t step)
 {
-    if (run_has_pruned(t->run)) {
+    double wish[] = {run_has_pruned(t->run), run_signal()};
+    const struct cn_comm_data data = {"wishes to stop", CN_DTYPE_F64, wish, 2};
+    CN_TRY(cn_comm_max(t->session.comm, &data));
+    if (wish[0] > 0) {
         CN_TRY(save(t));
         return cn_fail(CN_PRUNED, "pruned at step %llu: a file PRUNE stands in %s",
                        (unsigned long long)step, run_path(t->run));
     }
-    if (!run_signal()) return CN_OK;
+    if (!(wish[1] > 0)) return CN_OK;
     CN_TRY(save(t));
     return cn_fail(CN_STOPPED, "stopped by signal %d after step %llu; the same command goes on",
-                   run_signal(), (unsigned long long)step);
+                   (int)wish[1], (unsigned long long)step);
 }
 
 static enum cn_status loop(struct sft *t)
@@ -205,6 +218,7 @@ static enum cn_status work(struct sft *t, char **argv)
     run_signals_catch();
     enum cn_status status = open_all(t, argv);
     if (status == CN_OK) status = loop(t);
+    status = ranks_outcome(&t->session, status);
     const bool ended = status == CN_OK || status == CN_STOPPED || status == CN_PRUNED;
     /* A start that is refused leaves the status of the run that stands in the folder as it is. */
     if (t->run && (t->opened || status != CN_ERR_CONFIG))
@@ -218,16 +232,15 @@ static enum cn_status run(int argc, char **argv)
     struct sft *t = &sft;
     const bool dry = arguments_take(&argc, argv, "--dry-run");
     t->loss = (double)NAN;
-    enum cn_status status = session_configure(&t->session, argc - 1, argv + 1);
+    enum cn_status status = ranks_configure(&t->session, argc - 1, argv + 1);
     t->steps = (uint64_t)t->session.settings.sft.steps;
     if (status == CN_OK && t->steps == 0)
         status = cn_fail(CN_ERR_CONFIG, "sft.steps is 0: say how many optimizer steps to take");
     if (status == CN_OK)
         status = dry ? dry_run_print(&t->session, &t->session.settings.sft) : work(t, argv);
-    session_close(&t->session);
     run_close(t->run);
     cn_arena_free(&t->arena);
-    return status;
+    return ranks_close(&t->session, status);
 }
 
 const struct cn_command command_sft = {

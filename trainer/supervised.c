@@ -2,6 +2,7 @@
 #include "supervised.h"
 
 #include "experience.h"
+#include "share.h"
 
 #include <math.h>
 #include <string.h>
@@ -94,25 +95,33 @@ static double loss_of(const struct cn_batch *batch, const double *logp, size_t n
     return cn_sum_value(&sum);
 }
 
-/* Forward, and backward if `grad` is given, of every atom. */
+/* Forward, and backward if `grad` is given, of this rank's atoms; out->logp is filled everywhere.
+ */
 static enum cn_status pass(const struct supervised *s, const struct cn_batch *batch,
                            struct cn_arena *arena, const struct cn_live_out *out,
                            const struct cn_token_grad *grad)
 {
     struct cn_spans atoms;
+    struct share_atoms share;
     CN_TRY(update_atoms(batch, cn_batch_all(batch), (size_t)s->settings->update.atom_tokens, arena,
                         &atoms));
-    for (size_t a = 0; a < atoms.count; a++) {
-        const struct cn_atom atom = {
-            .batch = batch, .span = atoms.item[a], .temperature = 1, .channels = CN_LIVE_BIT(logp)};
+    CN_TRY(share_atoms(s->comm, batch, &atoms, arena, &share));
+    if (grad) CN_TRY(gradient_sum_begin(s->sum, atoms.count));
+    for (size_t a = 0; a < share.own.count; a++) {
+        const struct cn_atom atom = {.batch = batch,
+                                     .span = share.own.item[a],
+                                     .temperature = 1,
+                                     .channels = CN_LIVE_BIT(logp)};
         if (grad) {
             CN_TRY(cn_model_forward(s->model, &atom, out));
             CN_TRY(cn_model_backward(s->model, grad));
+            CN_TRY(gradient_sum_add(s->sum));
         } else {
             CN_TRY(cn_model_score(s->model, -1, &atom, out));
         }
     }
-    return CN_OK;
+    CN_TRY(share_column(s->comm, &share, out->logp));
+    return grad ? gradient_sum_end(s->sum) : CN_OK;
 }
 
 enum cn_status supervised_step(struct supervised *s, double lr, struct cn_arena *arena,
@@ -130,7 +139,6 @@ enum cn_status supervised_step(struct supervised *s, double lr, struct cn_arena 
     for (size_t t = 0; t < batch.n_tokens; t++)
         d.logp[t] = batch.role[t] == CN_ROLE_POLICY ? -1.0 / (double)n : 0;
     const struct cn_token_grad grad = {.d_logp = d.logp};
-    CN_TRY(cn_model_zero_gradients(s->model));
     CN_TRY(pass(s, &batch, arena, &out, &grad));
     const struct cn_step_options options = update_step_options(&s->settings->optimizer, lr);
     result->loss = loss_of(&batch, live.logp, n);

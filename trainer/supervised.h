@@ -9,6 +9,8 @@ struct supervised {
     const struct settings *settings;
     const struct supervised_settings *plan; /* warm_start or sft */
     struct cn_model *model;
+    struct cn_comm *comm;     /* ranks that share the atoms; NULL: one */
+    struct gradient_sum *sum; /* of `model` and `comm` */
     struct cn_tokenizer *tokenizer;
     struct tasks *tasks; /* tasks whose content has a demonstration */
     uint64_t position;   /* next place in the order */

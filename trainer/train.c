@@ -7,6 +7,8 @@
 #include "command.h"
 #include "dry_run.h"
 #include "measure.h"
+#include "ranks.h"
+#include "share.h"
 
 #include "carnot/log.h"
 
@@ -87,12 +89,22 @@ static enum cn_status keep_bad_batch(struct train *t, const struct cn_batch *bat
     return status;
 }
 
+/* Each rank records its share of the sequences. */
+static enum cn_status record_share(struct train *t, const struct cn_batch *batch, uint64_t step)
+{
+    const struct cn_comm *comm = t->session.comm;
+    const size_t *start;
+    CN_TRY(share_among(comm, NULL, batch->n_sequences, &t->scratch, &start));
+    const size_t *own = start + cn_comm_rank(comm);
+    return record_step(t->record, batch, (struct cn_span){own[0], own[1]}, step);
+}
+
 static enum cn_status record_batch(struct train *t, const struct experience_result *result,
                                    uint64_t step)
 {
     const struct record_settings *settings = &t->session.settings.record;
     if (t->record && step % (uint64_t)settings->every == 0)
-        CN_TRY(record_step(t->record, result->batch, step));
+        CN_TRY(record_share(t, result->batch, step));
     CN_TRY(keep_bad_batch(t, result->batch, step));
     return train_write_samples(t, result);
 }
@@ -100,6 +112,7 @@ static enum cn_status record_batch(struct train *t, const struct experience_resu
 static enum cn_status train_step(struct train *t, uint64_t step)
 {
     const struct settings *s = &t->session.settings;
+    struct cn_comm *comm = t->session.comm;
     const struct update_rates rates = {
         .policy = update_lr(&s->optimizer, step - 1, (uint64_t)t->report.steps),
         .critic = update_lr(&s->critic_optimizer, step - 1, (uint64_t)t->report.steps)};
@@ -108,15 +121,20 @@ static enum cn_status train_step(struct train *t, uint64_t step)
     struct update_times times = {0};
     double start = clock_seconds();
     cn_metrics_init(&t->metrics, &t->arena);
+    cn_comm_place(comm, step, "sampling");
+    ranks_fault(&t->session, step);
     CN_TRY(experience_collect(&t->experience, &call, (uint32_t)t->update.optimizer_steps, &t->arena,
                               &experience));
     cn_log_status_line(NULL);
+    cn_comm_place(comm, step, "scoring");
     CN_TRY(credit(t, &call, experience.batch, &times));
+    cn_comm_place(comm, step, "training");
     CN_TRY(update_policy(&t->update, &call, experience.batch, &rates, &times));
     CN_TRY(cn_sampler_refresh(t->session.sampler));
     CN_TRY(measure_mismatch(experience.batch, &t->metrics));
     CN_TRY(check_mismatch(t));
     if (t->session.recipe.n_entropy) CN_TRY(measure_touched(experience.batch, &t->metrics));
+    cn_comm_place(comm, step, "recording");
     CN_TRY(record_batch(t, &experience, step));
     CN_TRY(scoring_canaries(&t->session.scoring, step));
     t->state.step = step;
@@ -131,19 +149,23 @@ static enum cn_status train_step(struct train *t, uint64_t step)
     return report_step_line(&t->report, &line, &t->metrics);
 }
 
-/* Whether something asks to stop after this step. */
+/* Whether something asks to stop after this step, on whichever rank it was noticed. */
 static enum cn_status check_stop(const struct train *t)
 {
-    double hours = (clock_seconds() - t->started) / 3600;
-    if (run_has_pruned(t->run))
+    enum { PRUNE, SIGNAL, HOURS, WISHES };
+    double wish[WISHES] = {run_has_pruned(t->run), run_signal(),
+                           (clock_seconds() - t->started) / 3600};
+    const struct cn_comm_data data = {"wishes to stop", CN_DTYPE_F64, wish, WISHES};
+    CN_TRY(cn_comm_max(t->session.comm, &data));
+    if (wish[PRUNE] > 0)
         return cn_fail(CN_PRUNED, "pruned at step %llu: a file PRUNE stands in %s",
                        (unsigned long long)t->state.step, run_path(t->run));
-    if (run_signal())
+    if (wish[SIGNAL] > 0)
         return cn_fail(CN_STOPPED, "stopped by signal %d after step %llu; the same command goes on",
-                       run_signal(), (unsigned long long)t->state.step);
-    if (hours >= t->session.settings.run.max_hours) /* false for NaN */
-        return cn_fail(CN_STOPPED, "stopped after %.2f hours (run.max_hours) and step %llu", hours,
-                       (unsigned long long)t->state.step);
+                       (int)wish[SIGNAL], (unsigned long long)t->state.step);
+    if (wish[HOURS] >= t->session.settings.run.max_hours) /* false for NaN */
+        return cn_fail(CN_STOPPED, "stopped after %.2f hours (run.max_hours) and step %llu",
+                       wish[HOURS], (unsigned long long)t->state.step);
     return CN_OK;
 }
 
@@ -154,9 +176,11 @@ static enum cn_status after_step(struct train *t, bool last)
     const uint64_t step = t->state.step;
     const bool evaluate = last || (s->eval.every && step % (uint64_t)s->eval.every == 0);
     const bool save = last || (s->checkpoint.every && step % (uint64_t)s->checkpoint.every == 0);
+    cn_comm_place(t->session.comm, step, "evaluating");
     if (evaluate) CN_TRY(train_evaluate(t, step, last ? &t->after : NULL));
     CN_TRY(run_metrics_write(t->run, "metrics.jsonl", step, &t->metrics));
     CN_TRY(train_write_status(t, "running", CN_OK, ""));
+    cn_comm_place(t->session.comm, step, "saving");
     return save ? train_save(t) : CN_OK;
 }
 
@@ -184,39 +208,19 @@ static enum cn_status train_loop(struct train *t)
     return CN_OK;
 }
 
-/* Saves what can be saved and says how the run stands. */
-static enum cn_status finish(struct train *t, enum cn_status status)
-{
-    static const char *const words[] = {
-        [CN_OK] = "done", [CN_STOPPED] = "stopped", [CN_PRUNED] = "pruned"};
-    const char *state =
-        status == CN_OK || status == CN_STOPPED || status == CN_PRUNED ? words[status] : "failed";
-    const bool opened = t->report.first > 0;
-    char message[2048];
-    strncpy(message, cn_fail_message(), sizeof message - 1);
-    message[sizeof message - 1] = 0;
-    if (status == CN_STOPPED || status == CN_PRUNED) {
-        cn_fail_clear();
-        if (opened) CN_TRY(train_save(t)); /* an unfinished warm start begins again */
-        cn_fail(status, "%s", message);
-    }
-    /* A start that is refused leaves the status of the run that stands in the folder as it is. */
-    if (opened || status != CN_ERR_CONFIG) train_write_status(t, state, status, message);
-    return status;
-}
-
 static enum cn_status run(int argc, char **argv)
 {
     static struct train train; /* large, and one per process */
     struct train *t = &train;
     const bool dry = arguments_take(&argc, argv, "--dry-run");
-    enum cn_status status = session_configure(&t->session, argc - 1, argv + 1);
+    enum cn_status status = ranks_configure(&t->session, argc - 1, argv + 1);
     if (status == CN_OK && dry) {
         status = dry_run_print(&t->session, NULL);
     } else if (status == CN_OK) {
         status = train_open(t, argc, argv);
         if (status == CN_OK) status = train_loop(t);
-        if (t->run) status = finish(t, status);
+        status = ranks_outcome(&t->session, status);
+        if (t->run) status = train_finish(t, status);
         const struct report_end end = {.before =
                                            t->before.n_tasks && !t->resumed ? &t->before : NULL,
                                        .after = t->after.n_tasks ? &t->after : NULL,
@@ -225,7 +229,7 @@ static enum cn_status run(int argc, char **argv)
         if (status == CN_OK) status = report_end(&t->report, &end);
     }
     train_close(t);
-    return status;
+    return ranks_close(&t->session, status);
 }
 
 const struct cn_command command_train = {

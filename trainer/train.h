@@ -35,7 +35,7 @@ struct train {
 /* train_start.c: everything before the first step: run folder, model, tasks, resume, warm start.
  * Fails: as what it opens. */
 enum cn_status train_open(struct train *t, int argc, char **argv);
-void train_close(struct train *t);
+void train_close(struct train *t); /* all but the session */
 
 /* train_reference.c: the frozen reference, if somebody reads logp_ref.  It is the weights that
  * reinforcement started from, kept as checkpoints/start; those of a folder; or, replaced every N
@@ -51,6 +51,8 @@ enum cn_status train_replace_reference(struct train *t);
 /* train_save.c: evaluation rows, checkpoints, samples, status. */
 enum cn_status train_evaluate(struct train *t, uint64_t step, struct eval_result *first);
 enum cn_status train_save(struct train *t);
+/* Saves what can be saved and says how the run stands; returns how it ended. */
+enum cn_status train_finish(struct train *t, enum cn_status status);
 enum cn_status train_write_samples(struct train *t, const struct experience_result *result);
 enum cn_status train_write_status(struct train *t, const char *state, enum cn_status outcome,
                                   const char *message);

@@ -84,7 +84,8 @@ enum cn_status train_replace_reference(struct train *t)
     exact.dtype = CN_DTYPE_F32;
     name_of(name, step);
     CN_TRY(checkpoint_export(&exact, name));
-    if (every) CN_TRY(checkpoint_drop_references(run_path(t->run), every));
+    if (every && cn_comm_rank(t->session.comm) == 0) /* which owns the folder */
+        CN_TRY(checkpoint_drop_references(run_path(t->run), every));
     cn_log_info("step %" PRIu64 ": the policy is the reference from now on", step);
     return cn_model_freeze(t->session.model, NULL, &t->update.reference);
 }

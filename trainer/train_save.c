@@ -28,6 +28,7 @@ static enum cn_status write_evaluation(struct train *t, const struct eval_set *s
 {
     char path[4096];
     struct cn_str text = {0};
+    if (cn_comm_rank(t->session.comm) != 0) return CN_OK;
     int n = snprintf(path, sizeof path, "%s/eval/step_%06" PRIu64, run_path(t->run), step);
     if (n < 0 || (size_t)n + strlen(set->name) + 8 > sizeof path)
         return cn_fail(CN_ERR_IO, "path too long: %s", path);
@@ -79,6 +80,7 @@ enum cn_status train_evaluate(struct train *t, uint64_t step, struct eval_result
     const struct evaluation evaluation = {.settings = &t->session.settings,
                                           .scorer = t->session.scorer,
                                           .sampler = t->session.sampler,
+                                          .comm = t->session.comm,
                                           .tokenizer = t->session.tokenizer,
                                           .progress = report_progress,
                                           .progress_self = &t->report};
@@ -98,7 +100,9 @@ enum cn_status train_evaluate(struct train *t, uint64_t step, struct eval_result
 enum cn_status train_save(struct train *t)
 {
     if (t->saved == t->state.step) return CN_OK;
-    if (t->record) CN_TRY(record_close_segment(t->record));
+    /* Every rank's record is closed before a checkpoint says that its steps are done. */
+    enum cn_status status = t->record ? record_close_segment(t->record) : CN_OK;
+    CN_TRY(cn_comm_agree(t->session.comm, "record", status));
     CN_TRY(checkpoint_save(&t->checkpoint, &t->state, &t->session.settings.checkpoint));
     t->saved = t->state.step;
     return CN_OK;
@@ -144,4 +148,24 @@ enum cn_status train_write_status(struct train *t, const char *state, enum cn_st
                                       .exit_code = cn_status_exit_code(outcome),
                                       .message = message};
     return run_status_write(t->run, &status);
+}
+
+enum cn_status train_finish(struct train *t, enum cn_status status)
+{
+    static const char *const words[] = {
+        [CN_OK] = "done", [CN_STOPPED] = "stopped", [CN_PRUNED] = "pruned"};
+    const char *state =
+        status == CN_OK || status == CN_STOPPED || status == CN_PRUNED ? words[status] : "failed";
+    const bool opened = t->report.first > 0;
+    char message[2048];
+    strncpy(message, cn_fail_message(), sizeof message - 1);
+    message[sizeof message - 1] = 0;
+    if (status == CN_STOPPED || status == CN_PRUNED) {
+        cn_fail_clear();
+        if (opened) CN_TRY(train_save(t)); /* an unfinished warm start begins again */
+        cn_fail(status, "%s", message);
+    }
+    /* A start that is refused leaves the status of the run that stands in the folder as it is. */
+    if (opened || status != CN_ERR_CONFIG) train_write_status(t, state, status, message);
+    return status;
 }

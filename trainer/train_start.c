@@ -3,6 +3,7 @@
 
 #include "clock.h"
 #include "dry_run.h"
+#include "ranks.h"
 #include "resume.h"
 #include "supervised.h"
 
@@ -16,6 +17,7 @@ static struct run_start start_of(const struct train *t, char **argv)
     const struct run_start start = {.settings = &t->session.settings,
                                     .resolved = cn_str_text(&t->session.resolved),
                                     .command = (const char *const *)argv,
+                                    .comm = t->session.comm,
                                     .deny_existing =
                                         strcmp(t->session.settings.run.resume, "never") == 0};
     return start;
@@ -28,7 +30,7 @@ static enum cn_status open_run(struct train *t, char **argv, struct resume *resu
     const struct run_start start = start_of(t, argv);
     CN_TRY(run_open(&start, &t->run));
     cn_log_info("run folder: %s", run_path(t->run));
-    CN_TRY(resume_find(&t->session, t->run, resume));
+    CN_TRY(cn_comm_agree(t->session.comm, "resume", resume_find(&t->session, t->run, resume)));
     t->state.step = resume->step; /* if the start fails, this is how far the run is */
     return run_begin(t->run, &start);
 }
@@ -52,6 +54,7 @@ static enum cn_status open_critic(struct train *t, const char *start)
     if (!session_has_critic(&t->session)) return CN_OK;
     CN_TRY(session_open_critic(&t->session, start));
     t->update.critic = t->checkpoint.critic = t->session.critic;
+    t->update.critic_sum = t->session.critic_sum;
     return CN_OK;
 }
 
@@ -76,6 +79,8 @@ static enum cn_status warm_start(struct train *t)
     struct supervised supervised = {.settings = &t->session.settings,
                                     .plan = plan,
                                     .model = t->session.model,
+                                    .comm = t->session.comm,
+                                    .sum = t->session.sum,
                                     .tokenizer = t->session.tokenizer,
                                     .tasks = t->session.train,
                                     .position = (uint64_t)1 << 40, /* other tasks than RL's */
@@ -96,8 +101,10 @@ static enum cn_status warm_start(struct train *t)
             printed = now;
         }
         cn_arena_reset(&t->arena);
-        if (run_signal())
-            return cn_fail(CN_STOPPED, "stopped by signal %d during the warm start", run_signal());
+        int signal;
+        CN_TRY(ranks_signal(&t->session, &signal));
+        if (signal)
+            return cn_fail(CN_STOPPED, "stopped by signal %d during the warm start", signal);
     }
     return plan->steps ? cn_sampler_refresh(t->session.sampler) : CN_OK;
 }
@@ -107,7 +114,7 @@ static enum cn_status open_record(struct train *t)
     if (t->session.settings.record.tokens == SETTINGS_TOKENS_NONE) return CN_OK;
     const struct record_options options = {.folder = run_path(t->run),
                                            .attempt = run_attempt(t->run),
-                                           .rank = 0,
+                                           .rank = cn_comm_rank(t->session.comm),
                                            .config = cn_str_text(&t->session.resolved)};
     return record_open(&options, &t->record);
 }
@@ -121,21 +128,36 @@ static void connect(struct train *t)
                                         .tasks = s->train,
                                         .tokenizer = s->tokenizer,
                                         .sampler = s->sampler,
+                                        .comm = s->comm,
                                         .progress = report_progress,
                                         .progress_self = &t->report};
     t->update = (struct update){.settings = &s->settings,
                                 .recipe = &s->recipe,
                                 .model = s->model,
+                                .comm = s->comm,
+                                .sum = s->sum,
                                 .reference = -1,
                                 .last = -1};
     t->checkpoint = (struct checkpoint){.run_path = run_path(t->run),
                                         .model = s->model,
+                                        .comm = s->comm,
                                         .tokenizer = s->tokenizer,
                                         .recipe = &s->recipe,
                                         .resolved = cn_str_text(&s->resolved)};
     t->report = (struct report){.arena = &s->arena, .steps = (uint64_t)s->settings.train.steps};
     t->state.best = t->state.base = (double)NAN;
     t->saved = UINT64_MAX;
+}
+
+/* Each rank opens its own; one that cannot says so to all. */
+static enum cn_status open_session(struct train *t)
+{
+    CN_TRY(session_open_scorer(&t->session));
+    CN_TRY(session_open_model(&t->session, true));
+    CN_TRY(session_open_sampler(&t->session));
+    CN_TRY(session_open_train(&t->session));
+    CN_TRY(session_open_sets(&t->session));
+    return scoring_canaries(&t->session.scoring, 0);
 }
 
 enum cn_status train_open(struct train *t, int argc, char **argv)
@@ -146,12 +168,7 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
     run_signals_catch();
     CN_TRY(dry_run_check(&t->session, NULL));
     CN_TRY(open_run(t, argv, &resume));
-    CN_TRY(session_open_scorer(&t->session));
-    CN_TRY(session_open_model(&t->session, true));
-    CN_TRY(session_open_sampler(&t->session));
-    CN_TRY(session_open_train(&t->session));
-    CN_TRY(session_open_sets(&t->session));
-    CN_TRY(scoring_canaries(&t->session.scoring, 0));
+    CN_TRY(cn_comm_agree(t->session.comm, "model and data", open_session(t)));
     connect(t);
     if (t->session.recipe.replay_depth) {
         CN_TRY(replay_open(t->session.recipe.replay_depth, &t->experience.replay));
@@ -175,7 +192,6 @@ void train_close(struct train *t)
 {
     if (t->record) record_close(t->record);
     replay_close(t->experience.replay);
-    session_close(&t->session);
     run_close(t->run);
     cn_arena_free(&t->arena);
     cn_arena_free(&t->scratch);

@@ -3,45 +3,10 @@
 
 #include "carnot/log.h"
 #include "clock.h"
+#include "share.h"
 
 #include <math.h>
 #include <string.h>
-
-/* Prompt tokens at the start of a sequence. */
-static size_t prompt_length(const struct cn_batch *batch, size_t s)
-{
-    size_t t = batch->seq_start[s];
-    while (t < batch->seq_start[s + 1] && batch->role[t] == CN_ROLE_PROMPT)
-        t++;
-    return t - batch->seq_start[s];
-}
-
-enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, size_t atom_tokens,
-                            struct cn_arena *arena, struct cn_spans *out)
-{
-    struct cn_span *atoms;
-    CN_TRY(CN_NEW(arena, span.end - span.begin, &atoms));
-    size_t used = 0, n = 0;
-    for (size_t s = span.begin; s < span.end;) {
-        size_t end = s, tokens = 0;
-        for (; end < span.end && batch->group[end] == batch->group[s]; end++) {
-            size_t length = batch->seq_start[end + 1] - batch->seq_start[end];
-            size_t own = end > s ? length - prompt_length(batch, end) : length;
-            if (tokens + own > atom_tokens && end > s) break;
-            tokens += own;
-        }
-        if (n && used + tokens <= atom_tokens) {
-            atoms[n - 1].end = end;
-            used += tokens;
-        } else {
-            atoms[n++] = (struct cn_span){s, end};
-            used = tokens;
-        }
-        s = end;
-    }
-    *out = (struct cn_spans){atoms, n};
-    return CN_OK;
-}
 
 enum cn_status update_live(const struct cn_batch *batch, uint32_t channels, struct cn_arena *arena,
                            struct cn_live_out *out, struct cn_live *view)
@@ -86,16 +51,21 @@ static enum cn_status score_pass(struct update *u, const struct cn_batch *batch,
 {
     const struct cn_live_out *out = score->out;
     struct cn_spans atoms;
+    struct share_atoms share;
     uint32_t channels = 0;
 #define X(name, text) channels |= out->name ? CN_LIVE_BIT(name) : 0u;
     CN_LIVE(X)
 #undef X
     CN_TRY(
         update_atoms(batch, score->span, (size_t)u->settings->update.atom_tokens, arena, &atoms));
-    for (size_t a = 0; a < atoms.count; a++) {
-        const struct cn_atom atom = atom_of(u, batch, atoms.item[a], channels);
+    CN_TRY(share_atoms(u->comm, batch, &atoms, arena, &share));
+    for (size_t a = 0; a < share.own.count; a++) {
+        const struct cn_atom atom = atom_of(u, batch, share.own.item[a], channels);
         CN_TRY(cn_model_score(score->model, score->copy, &atom, out));
     }
+#define X(name, text) CN_TRY(share_column(u->comm, &share, out->name));
+    CN_LIVE(X)
+#undef X
     return CN_OK;
 }
 
@@ -174,11 +144,32 @@ static enum cn_status whole_step(struct update *u, const struct cn_loss_call *ca
     return score_live(u, batch, span, &out, call->scratch);
 }
 
+/* The planted fault: what every framework without global counts does. */
+static enum cn_status local_counts(const struct update *u, const struct cn_loss_call *call,
+                                   const struct cn_batch *batch, const struct cn_spans *atoms,
+                                   struct cn_counts counts[CN_PART_COUNT])
+{
+    struct share_atoms share;
+    const struct cn_span span = counts[CN_PART_MAIN].span;
+    CN_TRY(share_atoms(u->comm, batch, atoms, call->scratch, &share));
+    if (!share.own.count) return CN_OK;
+    const struct cn_span own = {share.own.item[0].begin, share.own.item[share.own.count - 1].end};
+    CN_TRY(cn_loss_count(batch, own, counts[CN_PART_MAIN].length_max, call->ranks, call->scratch,
+                         counts));
+    for (int p = 0; p < CN_PART_COUNT; p++) {
+        counts[p].span = span;
+        counts[p].tokens *= cn_comm_size(u->comm);
+    }
+    return CN_OK;
+}
+
 /* Buffers of one optimizer step, over the whole batch. */
 struct buffers {
     struct cn_live_out out;
     struct cn_live live;
-    struct cn_token_grad grad;
+    struct cn_token_grad grad; /* of the atom under way */
+    struct cn_sum loss;
+    double lost; /* 1: an atom was not finite */
 };
 
 static enum cn_status open_buffers(const struct update *u, const struct cn_batch *batch,
@@ -212,6 +203,17 @@ static bool warming(const struct update *u)
     return u->optimizer_steps < u->recipe->critic_warmup;
 }
 
+/* The sums of what learns from an atom; NULL: it does not. */
+static struct gradient_sum *policy_sum(const struct update *u)
+{
+    return u->critic && warming(u) ? NULL : u->sum;
+}
+
+static struct gradient_sum *critic_sum(const struct update *u)
+{
+    return u->critic ? u->critic_sum : NULL;
+}
+
 static enum cn_status forward(struct update *u, struct cn_atom atom, const struct cn_live_out *out)
 {
     const struct cn_live_out values = {.value = out->value};
@@ -226,10 +228,16 @@ static enum cn_status forward(struct update *u, struct cn_atom atom, const struc
 
 static enum cn_status backward(struct update *u, const struct cn_token_grad *grad)
 {
-    if (!u->critic || !warming(u)) CN_TRY(cn_model_backward(u->model, grad));
-    return u->critic ? cn_model_backward(u->critic, grad) : CN_OK;
+    if (policy_sum(u)) {
+        CN_TRY(cn_model_backward(u->model, grad));
+        CN_TRY(gradient_sum_add(u->sum));
+    }
+    if (!critic_sum(u)) return CN_OK;
+    CN_TRY(cn_model_backward(u->critic, grad));
+    return gradient_sum_add(u->critic_sum);
 }
 
+/* Forward and loss of one atom, and backward unless the step is lost already. */
 static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call,
                                struct cn_batch *batch, struct cn_span span, struct buffers *b)
 {
@@ -240,18 +248,63 @@ static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call
     const struct cn_atom atom = atom_of(u, batch, span, channels);
     CN_TRY(forward(u, atom, &b->out));
     if (!(batch->written & CN_NEEDS(logp_old))) fill_old(batch, span, &b->live);
+    b->grad.loss = 0;
     CN_TRY(cn_loss_atom(call, batch, span, &b->live, &b->grad));
-    return backward(u, &b->grad);
+    cn_sum_add(&b->loss, b->grad.loss);
+    return b->lost > 0 ? CN_OK : backward(u, &b->grad);
+}
+
+/* This rank's atoms.  One that is not finite costs the whole step, but the others still give their
+ * numbers, so that what is reported does not depend on where it stands. */
+static enum cn_status own_atoms(struct update *u, const struct cn_loss_call *call,
+                                struct cn_batch *batch, const struct cn_spans *own,
+                                struct buffers *b)
+{
+    for (size_t a = 0; a < own->count; a++) {
+        enum cn_status status = one_atom(u, call, batch, own->item[a], b);
+        if (status == CN_OK) continue;
+        if (status != CN_ERR_NUMERIC) return status;
+        if (!b->lost)
+            cn_log_warn("step %llu: %s", (unsigned long long)call->step, cn_fail_message());
+        b->lost = 1;
+        cn_fail_clear();
+    }
+    return CN_OK;
+}
+
+/* Loss, lost steps and numbers of all ranks. */
+static enum cn_status merge(struct update *u, const struct cn_loss_call *call,
+                            const struct cn_metrics *own, struct buffers *b)
+{
+    struct cn_sum loss = {0}; /* normalised: its digits leave room for as many ranks as there are */
+    cn_sum_merge(&loss, &b->loss);
+    const struct cn_comm_data lost = {"lost steps", CN_DTYPE_F64, &b->lost, 1};
+    const struct cn_comm_data digits = {"loss", CN_DTYPE_I64, &loss, sizeof loss / sizeof(int64_t)};
+    CN_TRY(cn_comm_max(u->comm, &lost));
+    CN_TRY(cn_comm_sum(u->comm, &digits));
+    b->loss = loss;
+    return share_metrics(u->comm, own, call->scratch, call->metrics);
 }
 
 static enum cn_status gradient(struct update *u, const struct cn_loss_call *call,
                                struct cn_batch *batch, struct buffers *b)
 {
-    CN_TRY(cn_model_zero_gradients(u->model));
-    if (u->critic) CN_TRY(cn_model_zero_gradients(u->critic));
-    b->grad.loss = 0;
-    for (size_t a = 0; a < call->atoms->count; a++)
-        CN_TRY(one_atom(u, call, batch, call->atoms->item[a], b));
+    struct share_atoms share;
+    struct cn_metrics own;
+    struct cn_loss_call here = *call;
+    cn_metrics_init(&own, call->metrics->arena); /* scratch is emptied after every call */
+    here.metrics = &own;
+    CN_TRY(share_atoms(u->comm, batch, call->atoms, call->scratch, &share));
+    if (policy_sum(u)) CN_TRY(gradient_sum_begin(u->sum, call->atoms->count));
+    if (critic_sum(u)) CN_TRY(gradient_sum_begin(u->critic_sum, call->atoms->count));
+    CN_TRY(own_atoms(u, &here, batch, &share.own, b));
+    CN_TRY(merge(u, call, &own, b));
+    if (!(batch->written & CN_NEEDS(logp_old))) {
+        CN_TRY(share_column(u->comm, &share, batch->logp_old));
+        CN_TRY(share_column(u->comm, &share, batch->entropy_old));
+    }
+    if (!(b->lost > 0) && policy_sum(u)) CN_TRY(gradient_sum_end(u->sum));
+    if (!(b->lost > 0) && critic_sum(u)) CN_TRY(gradient_sum_end(u->critic_sum));
     return cn_metrics_set(call->metrics, "update/atoms", (double)call->atoms->count);
 }
 
@@ -347,39 +400,20 @@ static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call
     if (trained == 0) return cn_metrics_sum(call->metrics, "update/empty", 1);
     CN_TRY(
         update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, call->scratch, &atoms));
+    if (u->settings->parallel.fault == SETTINGS_FAULT_LOCAL_MEAN)
+        CN_TRY(local_counts(u, call, batch, &atoms, counts));
     if (u->recipe->prepare_live) CN_TRY(whole_step(u, &here, batch, span, &whole));
     CN_TRY(cn_loss_prepare(&here, batch, span, u->recipe->prepare_live ? &whole : NULL));
     CN_TRY(open_buffers(u, batch, call->scratch, &buffers));
-    enum cn_status status = gradient(u, &here, batch, &buffers);
-    if (status == CN_ERR_NUMERIC) return count_bad(u, call, cn_fail_message());
-    CN_TRY(status);
+    CN_TRY(gradient(u, &here, batch, &buffers));
+    if (buffers.lost > 0) return count_bad(u, call, "its loss is not finite");
     CN_TRY(step_all(u, call, rates, &result));
-    CN_TRY(cn_metrics_mean(call->metrics, "policy/loss", buffers.grad.loss));
+    CN_TRY(cn_metrics_mean(call->metrics, "policy/loss", cn_sum_value(&buffers.loss)));
     if (result.skipped) return count_bad(u, call, "the gradient's norm is not finite");
     const bool learned = !warming(u);
     u->bad_steps = 0;
     u->optimizer_steps++;
     return learned ? summarise(u, &here, result.grad_norm) : CN_OK;
-}
-
-/* Sequence before which `wanted` trained ones stand. */
-static size_t cut_after(const struct cn_batch *batch, size_t wanted)
-{
-    size_t s = 0, trained = 0;
-    while (s < batch->n_sequences && trained < wanted)
-        trained += batch->drop[s++] == CN_DROP_NONE;
-    return s;
-}
-
-struct cn_span update_part(const struct cn_batch *batch, size_t part, size_t parts)
-{
-    size_t trained = 0;
-    for (size_t s = 0; s < batch->n_sequences; s++)
-        trained += batch->drop[s] == CN_DROP_NONE;
-    const struct cn_span span = {
-        cut_after(batch, trained * part / parts),
-        part + 1 == parts ? batch->n_sequences : cut_after(batch, trained * (part + 1) / parts)};
-    return span;
 }
 
 enum cn_status update_policy(struct update *u, const struct cn_loss_call *call,

@@ -3,6 +3,7 @@
 #ifndef CARNOT_UPDATE_H
 #define CARNOT_UPDATE_H
 
+#include "gradient_sum.h"
 #include "settings.h"
 
 #include "carnot/algorithm.h"
@@ -18,8 +19,10 @@ struct update {
     const struct settings *settings;
     const struct cn_recipe *recipe;
     struct cn_model *model;
-    struct cn_model *critic;  /* gives values; NULL: the policy's own head does, if it has one */
-    int reference;            /* frozen copy, or -1 */
+    struct cn_model *critic; /* gives values; NULL: the policy's own head does, if it has one */
+    struct cn_comm *comm;    /* the ranks among which atoms are divided; NULL: one */
+    struct gradient_sum *sum, *critic_sum; /* of `model` and `critic` over `comm` */
+    int reference;                         /* frozen copy, or -1 */
     int last;                 /* frozen copy: the policy of the rollout before, or -1 */
     bool renewed;             /* a method made the present policy the reference in this step */
     uint64_t optimizer_steps; /* taken so far in this run; part of a checkpoint */

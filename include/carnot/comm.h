@@ -8,7 +8,8 @@
  * a rank that does not come within `timeout_s` is named by those who wait.  After a failure every
  * call returns it again: no rank is left waiting.
  *
- * All calls are made by one thread.  Everything but the facts is collective. */
+ * All calls are made by one thread.  Everything but the facts is collective.  A NULL communication
+ * is one rank. */
 #ifndef CARNOT_COMM_H
 #define CARNOT_COMM_H
 

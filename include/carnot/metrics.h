@@ -43,6 +43,10 @@ enum cn_status cn_metrics_set(struct cn_metrics *metrics, const char *name, doub
 enum cn_status cn_metrics_merge(struct cn_metrics *metrics, const char *name,
                                 const struct cn_sum *values);
 
+/* Adds what another part of the step, or another rank, has under the same name; of LAST, what is
+ * there stays. */
+enum cn_status cn_metrics_add(struct cn_metrics *metrics, const struct cn_metric *other);
+
 /* Value of a metric; `fallback` if it does not exist. */
 double cn_metrics_value(const struct cn_metrics *metrics, const char *name, double fallback);
 double cn_metric_value(const struct cn_metric *metric);

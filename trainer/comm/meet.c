@@ -13,7 +13,7 @@
 #include <string.h>
 
 enum { LOG_TAIL = 600 };
-static const double listen_s = 2, leave_s = 0.3;
+static const double listen_s = 2, leave_s = 8;
 
 enum cn_status comm_fail_again(const struct cn_comm *c)
 {

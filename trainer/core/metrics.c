@@ -89,6 +89,19 @@ enum cn_status cn_metrics_merge(struct cn_metrics *metrics, const char *name,
     return CN_OK;
 }
 
+enum cn_status cn_metrics_add(struct cn_metrics *metrics, const struct cn_metric *other)
+{
+    struct cn_metric *metric;
+    if (!metrics) return CN_OK;
+    const bool known = find(metrics, other->name) != NULL;
+    CN_TRY(find_or_add(metrics, other->name, other->kind, &metric));
+    cn_sum_merge(&metric->sum, &other->sum);
+    if (other->kind == CN_METRIC_MAX && (other->value > metric->value || isnan(other->value)))
+        metric->value = other->value;
+    if (other->kind == CN_METRIC_LAST && !known) metric->value = other->value;
+    return CN_OK;
+}
+
 double cn_metric_value(const struct cn_metric *metric)
 {
     switch (metric->kind) {

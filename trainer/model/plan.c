@@ -53,6 +53,7 @@ static void plan_weights(const struct model_shape *shape, const struct plan_sett
     plan->bytes[PLAN_MASTER] = s->trainable && half ? 4 * n : 0;
     plan->bytes[PLAN_COMPUTE] = compute;
     plan->bytes[PLAN_GRADIENT] = s->trainable ? 4 * n : 0;
+    plan->bytes[PLAN_SUM] = s->trainable && s->exact_sum ? 8 * n : 0;
     plan->bytes[PLAN_MOMENTS] = s->trainable ? 8 * n : 0;
     plan->bytes[PLAN_FROZEN] = s->frozen * compute;
     const bool engine_half = s->engine_dtype == CN_DTYPE_BF16;

@@ -21,6 +21,7 @@ struct plan_settings {
     bool checkpoint_activations;      /* keep only each layer's input */
     bool top;                         /* entropy_top is computed: a second chunk of logits */
     bool resume;                      /* an optimizer state is read first */
+    bool exact_sum;                   /* gradients are added as integers */
     size_t frozen;                    /* frozen copies of the weights (a reference) */
     const struct model_shape *critic; /* a second model that learns; NULL: none */
     size_t atom_tokens;               /* most tokens of one atom */
@@ -37,6 +38,7 @@ struct plan_settings {
     X(MASTER, "weights, F32")                                                                      \
     X(COMPUTE, "weights that compute")                                                             \
     X(GRADIENT, "gradients")                                                                       \
+    X(SUM, "exact sum of the gradients")                                                           \
     X(MOMENTS, "moments of AdamW")                                                                 \
     X(FROZEN, "frozen copies")                                                                     \
     X(CRITIC, "critic: weights, gradients, moments, activations")                                  \
