@@ -1,0 +1,32 @@
+#!/usr/bin/env bash
+# ctest labels: torch serial
+# carnot bench prints a row with its numbers for each part; the numbers themselves are no test's business.
+set -u
+carnot=$2/carnot
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+failed=0
+
+# row WHAT PATTERN ARGUMENTS...: the command ends well and prints a line like PATTERN.
+row() {
+    local what=$1 pattern=$2 said
+    shift 2
+    if said=$("$carnot" bench "$@" 2>&1) && printf '%s\n' "$said" | grep -qE "$pattern"; then
+        echo "ok $what"
+    else
+        printf 'FAILED %s: bench %s\n%s\n' "$what" "$*" "$said"
+        failed=1
+    fi
+}
+
+row decode '^decode bf16 slots +4: +[1-9][0-9.]* tok/s, .* % of [0-9.]+ GB/s read' \
+    decode --model 1m --dtype bf16 --batch 4 --tokens 16
+row train '^train f32  4 x \(20 \+ 12\): +[1-9][0-9.]* tok/s.*times as fast as with a prompt for each' \
+    train --model 1m --dtype f32 --batch 4 --prompt 20 --tokens 12 --steps 1
+row step '^step  f32 *: [0-9.]+ s = rollout .* start to first step [0-9.]+ s; peak [1-9][0-9]* MB, planned [1-9]' \
+    step --model 1m --dtype f32 --steps 2 rollout.max_tokens=8
+if "$carnot" bench speed >"$work/out" 2>&1 || [ $? -ne 2 ] || ! grep -q 'choose decode' "$work/out"; then
+    echo "FAILED an unknown part is refused"
+    failed=1
+fi
+exit $failed
