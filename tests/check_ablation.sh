@@ -40,7 +40,11 @@ for file in "$source"/configs/ablation/*.json; do
 done
 for name in $("$bin/carnot" config list entropies | sed -n 's/^  \([a-z_][a-z_0-9]*\) .*/\1/p'); do
     [ -e "$source/configs/ablation/$name.json" ] && continue
-    "$bin/carnot" train "$source/configs/ablation.json" entropy=$name --dry-run > "$work/out" 2>&1 ||
-        fail "entropy=$name: $(tail -n 1 "$work/out")"
+    "$bin/carnot" train "$source/configs/ablation.json" entropy=$name --dry-run > "$work/out" 2>&1 && continue
+    # Only the method itself may refuse the task, with its reason; the script then says so and leaves it out.
+    grep -q "^error: $name " "$work/out" || fail "entropy=$name: $(tail -n 1 "$work/out")"
+    CARNOT=$bin/carnot "$source/launch/ablation" --dir "$work/none" --methods $name sft.steps=1 sft.rows=2 \
+        train.steps=1 train.prompts=8 eval.samples=4 'eval.k=[1,4]' > "$work/out" 2>&1
+    grep -q "^left out $name: " "$work/out" || fail "$name is refused, but launch/ablation does not say so"
 done
 exit $failed
