@@ -115,13 +115,13 @@ wait_for() {
 # stops SIGNAL: the step is finished, everything is saved, and the same command goes on.
 stops() {
     local name=stop-$1 pid status step
-    "$carnot" train tiny.json run.name="$name" train.steps=100000 2>stop.err &
+    "$carnot" train tiny.json run.name="$name" train.steps=100000 2>"$name.err" &
     pid=$!
-    wait_for $pid stop.err 'step    1/'
+    wait_for $pid "$name.err" 'step    1/'
     kill -"$1" $pid 2>/dev/null
     wait $pid
     status=$?
-    [ $status = 75 ] || complain "exit code $status, expected 75: $(tail -n 2 stop.err)"
+    [ $status = 75 ] || complain "exit code $status, expected 75: $(tail -n 2 "$name.err")"
     status_is "runs/$name" stopped 75
     step=$(sed -n 's/.*"step": \([0-9]*\).*/\1/p' "runs/$name/STATUS.json")
     train 0 "going on after step $step" "$name" train.steps=$((step + 1))
