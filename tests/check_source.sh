@@ -1,7 +1,7 @@
 #!/bin/sh
 # The rules of the house, checked on the source: who includes what, what plug-ins may call, how long things are.
 #
-#   tests/check_source.sh DIR                 every rule
+#   tests/check_source.sh [DIR]               every rule (DIR: the tree that this script stands in)
 #   RULES="sizes lists" tests/check_source.sh DIR
 #
 # Prints one line per violation, "rule: file:line: what", and exits 1 if there is any.
@@ -9,7 +9,7 @@
 set -u
 LC_ALL=C
 export LC_ALL
-cd "$1" || exit 2
+cd "${1:-$(dirname "$0")/..}" || exit 2
 all_rules="third_party vocabulary plug_ins blind calls memory program sizes functions preprocessor labels lists headers format"
 rules=${RULES:-$all_rules}
 scratch=$(mktemp -d) || exit 2
