@@ -38,9 +38,12 @@ scene() {
     fi
 }
 scene fail 4 4 10 'rank 2: no memory for 17 bytes'
-scene differ 4 6 10 'ranks do different things: rank 0 (and others) is in collective 2 (sum of second, 24 bytes.*rank 2 in collective 2 (sum of second, 16 bytes'
-scene skip 4 6 10 'ranks do different things: .*sum of second.*; rank 3 in collective 2 (sum of third'
-scene sleep 4 6 12 'rank 3 did not come to collective 2 (sum of second, 8 bytes; step 12, dreaming) within 3 s'
+scene differ 4 6 10 'ranks do different things: rank 0 (and others) is in collective 3 (sum of second, 24 bytes.*rank 2 in collective 3 (sum of second, 16 bytes'
+scene skip 4 6 10 'ranks do different things: .*sum of second.*; rank 3 in collective 3 (sum of third'
+scene sleep 4 6 12 'rank 3 did not come to collective 3 (sum of second, 8 bytes; step 12, dreaming) within 3 s'
 scene die 4 9 10 ''
+scene part_fail 4 4 10 'error: rank 3: no memory for 17 bytes'
+scene part_sleep 4 6 12 'rank 3 did not come to .* within 3 s .*; rank 1 waits in collective 2 (sum of second, 8 bytes; step 12, dreaming) of the odd ranks'
+scene part_apart 4 6 10 'ranks do different things: .*sum of everything'
 scene stop 4 75 10 'stopped together'
 exit $failed

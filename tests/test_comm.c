@@ -163,6 +163,55 @@ TEST(agreement_on_success_is_silent)
     CHECK_OK(cn_comm_agree(comm, "nothing", CN_OK));
 }
 
+/* The even and the odd ranks; a part of one where there are no more. */
+static struct cn_comm *half;
+
+TEST(parts_hold_the_ranks_of_their_color_in_order)
+{
+    CHECK_INT(cn_comm_size(half), (size + 1 - rank % 2) / 2);
+    CHECK_INT(cn_comm_rank(half), rank / 2);
+}
+
+TEST(parts_work_at_the_same_time_on_their_own_numbers)
+{
+    const int n = cn_comm_size(half);
+    for (int round = 0; round < 3 + 5 * (rank % 2);
+         round++) { /* one part does more than the other */
+        int64_t x[2] = {rank, 1};
+        const struct cn_comm_data data = data_of(CN_DTYPE_I64, x, 2);
+        CHECK_OK(cn_comm_sum(half, &data));
+        CHECK_INT(x[0], n * (n - 1) + n * (rank % 2));
+        CHECK_INT(x[1], n);
+    }
+    double root = rank;
+    const struct cn_comm_data data = data_of(CN_DTYPE_F64, &root, 1);
+    CHECK_OK(cn_comm_broadcast(half, &data, n - 1));
+    CHECK_NEAR(root, 2 * (n - 1) + rank % 2, 0);
+    int64_t all = 1;
+    const struct cn_comm_data together = data_of(CN_DTYPE_I64, &all, 1);
+    CHECK_OK(cn_comm_sum(comm, &together));
+    CHECK_INT(all, size);
+}
+
+TEST(a_part_gathers_what_its_ranks_have)
+{
+    const size_t n = (size_t)cn_comm_size(half);
+    size_t start[65];
+    int64_t *x = calloc(50000 * n, sizeof *x);
+    size_t wrong = 0;
+    for (size_t r = 0; r <= n; r++)
+        start[r] = 50000 * r;
+    for (size_t i = start[rank / 2]; i < start[rank / 2 + 1]; i++)
+        x[i] = number(rank, i);
+    const struct cn_comm_data data = data_of(CN_DTYPE_I64, x, 50000 * n);
+    CHECK_OK(cn_comm_gather(half, &data, start));
+    for (size_t r = 0; r < n; r++)
+        for (size_t i = start[r]; i < start[r + 1]; i++)
+            wrong += x[i] != number(2 * (int)r + rank % 2, i);
+    CHECK_INT(wrong, 0);
+    free(x);
+}
+
 TEST(costs_are_counted_and_begin_anew)
 {
     double x[4] = {1, 2, 3, 4};
@@ -225,6 +274,42 @@ static enum cn_status act_die(void)
     return sum_of("second", 1);
 }
 
+static enum cn_status sum_in(struct cn_comm *part, const char *what)
+{
+    double x = 1;
+    const struct cn_comm_data data = {what, CN_DTYPE_F64, &x, 1};
+    return cn_comm_sum(part, &data);
+}
+
+/* The last rank fails in its part: the part learns of it there, the others where all meet. */
+static enum cn_status act_part_fail(void)
+{
+    enum cn_status status = sum_in(half, "first");
+    if (rank == size - 1) status = cn_fail(CN_ERR_MEMORY, "no memory for 17 bytes");
+    if (status == CN_OK) status = sum_in(half, "second");
+    status = cn_comm_agree(half, "half", status);
+    return cn_comm_agree(comm, "whole", status);
+}
+
+/* The last rank does not come in its part; the others wait in theirs or for all. */
+static enum cn_status act_part_sleep(void)
+{
+    cn_comm_place(comm, 12, "dreaming");
+    CN_TRY(sum_in(half, "first"));
+    if (rank == size - 1) sleep(60);
+    CN_TRY(sum_in(half, "second"));
+    return cn_comm_agree(comm, "whole", CN_OK);
+}
+
+/* One half does not know of a sum that the other waits for. */
+static enum cn_status act_part_apart(void)
+{
+    if (rank % 2) CN_TRY(sum_in(comm, "everything"));
+    CN_TRY(sum_in(half, "first"));
+    if (rank % 2 == 0) CN_TRY(sum_in(half, "second"));
+    return cn_comm_agree(comm, "whole", CN_OK);
+}
+
 static enum cn_status act_stop(void)
 {
     CN_TRY(sum_of("first", 1));
@@ -236,8 +321,15 @@ static int act(const char *name)
     static const struct {
         const char *name;
         enum cn_status (*run)(void);
-    } scenes[] = {{"fail", act_fail},   {"differ", act_differ}, {"skip", act_skip},
-                  {"sleep", act_sleep}, {"die", act_die},       {"stop", act_stop}};
+    } scenes[] = {{"fail", act_fail},
+                  {"differ", act_differ},
+                  {"skip", act_skip},
+                  {"sleep", act_sleep},
+                  {"die", act_die},
+                  {"stop", act_stop},
+                  {"part_fail", act_part_fail},
+                  {"part_sleep", act_part_sleep},
+                  {"part_apart", act_part_apart}};
     for (size_t i = 0; i < sizeof scenes / sizeof *scenes; i++) {
         if (strcmp(name, scenes[i].name) != 0) continue;
         enum cn_status status = cn_comm_close(comm, scenes[i].run());
@@ -257,6 +349,11 @@ int main(int argc, char **argv)
     }
     rank = cn_comm_rank(comm);
     size = cn_comm_size(comm);
+    if (cn_comm_split(comm, rank % 2, rank % 2 ? "the odd ranks" : "the even ranks", &half) !=
+        CN_OK) {
+        printf("FAILED %s\n", cn_fail_message());
+        return cn_status_exit_code(CN_ERR_COMM);
+    }
     if (argc > 2 && strcmp(argv[1], "act") == 0) return act(argv[2]);
     cn_comm_timeout(comm, 60);
     int code = check_main(argc, argv);

@@ -9,7 +9,11 @@
  * call returns it again: no rank is left waiting.
  *
  * All calls are made by one thread.  Everything but the facts is collective.  A NULL communication
- * is one rank. */
+ * is one rank.
+ *
+ * cn_comm_split makes parts that work at the same time.  A rank that fails in a part ends it for
+ * the part (cn_comm_agree); the others learn of it where the whole meets next, so the whole must
+ * meet now and then.  Diagnoses name ranks by their number in the whole. */
 #ifndef CARNOT_COMM_H
 #define CARNOT_COMM_H
 
@@ -42,10 +46,17 @@ enum cn_status cn_comm_close(struct cn_comm *take_comm, enum cn_status status);
  * which names the rank. */
 enum cn_status cn_comm_agree(struct cn_comm *comm, const char *what, enum cn_status status);
 
+/* Every rank gets the part of those that gave the same `color`, in the same order.  `name` is a
+ * constant text that follows "of" in diagnoses: "the ranks that sample".  The part has the deadline
+ * of the whole, and lives as long as it; a part is not split again.  Step and phase are said to the
+ * whole (cn_comm_place).  Fails: CN_ERR_CONFIG if the back end cannot. */
+enum cn_status cn_comm_split(struct cn_comm *comm, int color, const char *name,
+                             struct cn_comm **out);
+
 /* Changes the deadline: it is known only once the configuration has been read.  Not collective. */
 void cn_comm_timeout(struct cn_comm *comm, double timeout_s);
 
-/* Facts.  local_: among the ranks of this host.  Not collective. */
+/* Facts.  local_: among the ranks of this host, of the whole.  Not collective. */
 int cn_comm_rank(const struct cn_comm *comm);
 int cn_comm_size(const struct cn_comm *comm);
 int cn_comm_local_rank(const struct cn_comm *comm);

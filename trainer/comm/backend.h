@@ -17,11 +17,15 @@ struct comm_facts {
     char name[80];
 };
 
-/* All required.  In place, as in carnot/comm.h; `patient`: other ranks may come much later, so
- * waiting must leave them the cores. */
+/* All required but what says so.  In place, as in carnot/comm.h; `patient`: other ranks may come
+ * much later, so waiting must leave them the cores. */
 struct comm_backend {
     const char *name;
     enum cn_status (*open)(const struct comm_wait *wait, void **self, struct comm_facts *facts);
+    /* A part of the ranks of `self`, which are in this call together; `facts` are its own.
+     * Optional; a part neither tells nor hears nor aborts. */
+    enum cn_status (*split)(void *self, int color, const struct comm_wait *wait, void **part,
+                            struct comm_facts *facts);
     void (*close)(void *self); /* collective */
     /* Ends every rank's process, now. */
     void (*abort)(void *self, int exit_code);

@@ -12,6 +12,24 @@ static void say(char out[WORDS], const char *text)
     snprintf(out, WORDS, "%s", text);
 }
 
+/* Nothing begins after a failure, be it that of the whole. */
+static enum cn_status check_failed(const struct cn_comm *c)
+{
+    if (c->failed != CN_OK) return comm_fail_again(c);
+    return c->whole->failed == CN_OK ? CN_OK : comm_fail_again(c->whole);
+}
+
+/* The next collective is this. */
+static void next_place(struct cn_comm *c, const char *kind, const char *what, uint64_t bytes)
+{
+    c->place.sequence++;
+    c->place.bytes = bytes;
+    c->place.step = c->whole->place.step;
+    say(c->place.kind, kind);
+    say(c->place.what, what);
+    if (c->whole != c) say(c->place.phase, c->whole->place.phase);
+}
+
 /* Begins a collective; *skip: this rank leaves it out. */
 static enum cn_status enter(struct cn_comm *c, const char *kind, const struct cn_comm_data *data,
                             bool *skip)
@@ -19,12 +37,9 @@ static enum cn_status enter(struct cn_comm *c, const char *kind, const struct cn
     *skip = !c || c->skip || c->facts.size == 1;
     if (!c) return CN_OK;
     c->skip = false;
-    if (c->failed != CN_OK) return comm_fail_again(c);
+    CN_TRY(check_failed(c));
     if (*skip) return CN_OK;
-    c->place.sequence++;
-    c->place.bytes = data->count * cn_dtype_size(data->dtype);
-    say(c->place.kind, kind);
-    say(c->place.what, data->what);
+    next_place(c, kind, data->what, data->count * cn_dtype_size(data->dtype));
     c->cost.calls++;
     c->cost.bytes += (double)c->place.bytes;
     CN_TRY(comm_meet(c, CN_OK));
@@ -37,8 +52,7 @@ static enum cn_status leave(struct cn_comm *c, enum cn_status status)
 {
     c->cost.move_s += comm_seconds() - c->began;
     if (status == CN_OK || c->failed != CN_OK) return status;
-    c->gone = true;
-    return comm_remember(c, status, cn_fail_message());
+    return comm_give_up(c, status, cn_fail_message());
 }
 
 /* ---- the calls --------------------------------------------------------------------------------
@@ -84,12 +98,9 @@ enum cn_status cn_comm_scatter_sum(struct cn_comm *c, const struct cn_comm_data 
 enum cn_status cn_comm_agree(struct cn_comm *c, const char *what, enum cn_status status)
 {
     if (!c) return status;
-    if (c->failed != CN_OK) return comm_fail_again(c);
+    CN_TRY(check_failed(c));
     if (c->facts.size == 1) return status;
-    c->place.sequence++;
-    c->place.bytes = 0;
-    say(c->place.kind, "agreement");
-    say(c->place.what, what);
+    next_place(c, "agreement", what, 0);
     return comm_meet(c, status);
 }
 
@@ -187,6 +198,27 @@ static enum cn_status check_size(const struct cn_comm *c, int expected)
                    expected, c->facts.name, c->facts.size);
 }
 
+/* Frees a whole or a part; `close`: its back end, too, which is collective. */
+static void comm_free(struct cn_comm *c, bool close)
+{
+    if (close) c->backend->close(c->self);
+    free(c->member);
+    free(c->logs);
+    free(c->known);
+    free(c);
+}
+
+static enum cn_status open_whole(struct cn_comm *c, int ranks)
+{
+    c->known = calloc((size_t)c->facts.size, sizeof *c->known);
+    c->member = calloc((size_t)c->facts.size, sizeof *c->member);
+    if (!c->known || !c->member) return cn_fail(CN_ERR_MEMORY, "out of memory: communication");
+    for (int r = 0; r < c->facts.size; r++)
+        c->member[r] = r;
+    c->place.rank = c->facts.rank;
+    return check_size(c, ranks);
+}
+
 enum cn_status cn_comm_open(const struct cn_comm_settings *settings, struct cn_comm **out)
 {
     const int ranks = launched();
@@ -197,29 +229,82 @@ enum cn_status cn_comm_open(const struct cn_comm_settings *settings, struct cn_c
                        ranks);
     struct cn_comm *c = calloc(1, sizeof *c);
     if (!c) return cn_fail(CN_ERR_MEMORY, "out of memory: communication");
+    c->whole = c;
     c->settings = *settings;
     c->backend = ranks > 1 ? many_ranks : &comm_backend_self;
     say(c->place.phase, "start");
     const struct comm_wait wait = {comm_tick, c};
     enum cn_status status = c->backend->open(&wait, &c->self, &c->facts);
+    const bool opened = status == CN_OK;
+    if (opened) status = open_whole(c, ranks);
     if (status != CN_OK) {
-        free(c);
+        comm_free(c, opened);
         return status;
     }
-    c->place.rank = c->facts.rank;
-    c->known = calloc((size_t)c->facts.size, sizeof *c->known);
-    if (!c->known) status = cn_fail(CN_ERR_MEMORY, "out of memory: communication");
-    if (status == CN_OK) status = check_size(c, ranks);
-    if (status == CN_OK) {
-        cn_log_rank_set(c->facts.rank);
-        *out = c;
-        return CN_OK;
-    }
-    c->backend->close(c->self);
-    free(c->known);
-    free(c);
+    cn_log_rank_set(c->facts.rank);
+    *out = c;
+    return CN_OK;
+}
+
+/* ---- parts ------------------------------------------------------------------------------------
+ */
+
+/* The ranks of the whole that gave this rank's color, in rising order. */
+static enum cn_status find_members(struct cn_comm *whole, int color, struct cn_comm *part)
+{
+    const size_t n = (size_t)whole->facts.size;
+    int64_t *colors = calloc(n, sizeof *colors);
+    size_t *start = calloc(n + 1, sizeof *start);
+    part->member = calloc(n, sizeof *part->member);
+    enum cn_status status = CN_OK;
+    if (!colors || !start || !part->member)
+        CN_TRY_GOTO(cn_fail(CN_ERR_MEMORY, "out of memory: parts of the ranks"), out);
+    for (size_t r = 0; r <= n; r++)
+        start[r] = r;
+    colors[whole->facts.rank] = color;
+    const struct cn_comm_data data = {"colors", CN_DTYPE_I64, colors, n};
+    CN_TRY_GOTO(cn_comm_gather(whole, &data, start), out);
+    for (size_t r = 0, k = 0; r < n; r++)
+        if (colors[r] == color) part->member[k++] = (int)r;
+out:
+    free(colors);
+    free(start);
     return status;
 }
+
+enum cn_status cn_comm_split(struct cn_comm *c, int color, const char *name, struct cn_comm **out)
+{
+    *out = NULL;
+    if (!c) return CN_OK;
+    CN_BUG_IF(c->whole != c);
+    if (!c->backend->split)
+        return cn_fail(CN_ERR_CONFIG, "ranks over %s cannot be divided into parts", c->facts.name);
+    struct cn_comm *part = calloc(1, sizeof *part);
+    if (!part) return cn_fail(CN_ERR_MEMORY, "out of memory: parts of the ranks");
+    const struct comm_wait wait = {comm_tick, part};
+    part->whole = c;
+    part->settings = c->settings;
+    part->backend = c->backend;
+    part->place.rank = c->facts.rank;
+    say(part->place.part, name);
+    enum cn_status status = find_members(c, color, part);
+    if (status == CN_OK)
+        status = c->backend->split(c->self, color, &wait, &part->self, &part->facts);
+    if (status != CN_OK) {
+        comm_free(part, false);
+        return status;
+    }
+    part->facts.local_rank = c->facts.local_rank;
+    part->facts.local_size = c->facts.local_size;
+    memcpy(part->facts.name, c->facts.name, sizeof c->facts.name);
+    part->next = c->next;
+    c->next = part;
+    *out = part;
+    return CN_OK;
+}
+
+/* ---- the end ----------------------------------------------------------------------------------
+ */
 
 /* The agreed end is said once, and before a process ends: launchers kill the others when one ends
  * with a failure. */
@@ -239,9 +324,10 @@ enum cn_status cn_comm_close(struct cn_comm *c, enum cn_status status)
     status = cn_comm_agree(c, "end", status);
     say_end(c, status);
     if (c->gone && status != CN_STOPPED) c->backend->abort(c->self, cn_status_exit_code(status));
-    if (!c->gone) c->backend->close(c->self);
-    free(c->logs);
-    free(c->known);
-    free(c);
+    for (struct cn_comm *part = c->next, *next; part; part = next) {
+        next = part->next;
+        comm_free(part, !c->gone);
+    }
+    comm_free(c, !c->gone);
     return status;
 }

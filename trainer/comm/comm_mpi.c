@@ -29,7 +29,7 @@ enum {
 
 struct mpi {
     struct comm_wait wait;
-    MPI_Comm all, letters; /* diagnosis has its own, so that it never meets data */
+    MPI_Comm all, letters; /* diagnosis has its own, so that it never meets data; a part has none */
     int rank, size;
     unsigned char *piece; /* PIECE elements of up to 8 bytes */
 };
@@ -326,17 +326,26 @@ static enum cn_status join(struct mpi *m, struct comm_facts *facts)
     return CN_OK;
 }
 
-static enum cn_status mpi_open(const struct comm_wait *wait, void **self, struct comm_facts *facts)
+static enum cn_status allocate(const struct comm_wait *wait, struct mpi **out)
 {
-    int level = MPI_THREAD_SINGLE;
     struct mpi *m = calloc(1, sizeof *m);
-    enum cn_status status = CN_OK;
     if (m) m->piece = malloc((size_t)PIECE * 8);
     if (!m || !m->piece) {
         free(m);
         return cn_fail(CN_ERR_MEMORY, "out of memory: communication");
     }
+    m->all = m->letters = MPI_COMM_NULL;
     m->wait = *wait;
+    *out = m;
+    return CN_OK;
+}
+
+static enum cn_status mpi_open(const struct comm_wait *wait, void **self, struct comm_facts *facts)
+{
+    int level = MPI_THREAD_SINGLE;
+    struct mpi *m = NULL;
+    enum cn_status status;
+    CN_TRY(allocate(wait, &m));
     CN_TRY_GOTO(check(MPI_Init_thread(NULL, NULL, MPI_THREAD_FUNNELED, &level), "MPI_Init_thread"),
                 out);
     if (level < MPI_THREAD_FUNNELED)
@@ -352,12 +361,35 @@ out:
     return status;
 }
 
+static enum cn_status mpi_split(void *self, int color, const struct comm_wait *wait, void **part,
+                                struct comm_facts *facts)
+{
+    const struct mpi *whole = self;
+    struct mpi *m = NULL;
+    CN_TRY(allocate(wait, &m));
+    enum cn_status status =
+        check(MPI_Comm_split(whole->all, color, whole->rank, &m->all), "MPI_Comm_split");
+    if (status != CN_OK) {
+        free(m->piece);
+        free(m);
+        return status;
+    }
+    MPI_Comm_set_errhandler(m->all, MPI_ERRORS_RETURN);
+    MPI_Comm_rank(m->all, &m->rank);
+    MPI_Comm_size(m->all, &m->size);
+    facts->rank = m->rank;
+    facts->size = m->size;
+    *part = m;
+    return CN_OK;
+}
+
 static void mpi_close(void *self)
 {
     struct mpi *m = self;
+    const bool whole = m->letters != MPI_COMM_NULL;
     MPI_Comm_free(&m->all);
-    MPI_Comm_free(&m->letters);
-    MPI_Finalize();
+    if (whole) MPI_Comm_free(&m->letters);
+    if (whole) MPI_Finalize();
     free(m->piece);
     free(m);
 }
@@ -370,6 +402,7 @@ static void mpi_abort(void *self, int exit_code)
 
 const struct comm_backend comm_backend_mpi = {.name = "mpi",
                                               .open = mpi_open,
+                                              .split = mpi_split,
                                               .close = mpi_close,
                                               .abort = mpi_abort,
                                               .maximum = mpi_maximum,

@@ -9,6 +9,13 @@ static enum cn_status self_open(const struct comm_wait *wait, void **self, struc
     return CN_OK;
 }
 
+static enum cn_status self_split(void *self, int color, const struct comm_wait *wait, void **part,
+                                 struct comm_facts *facts)
+{
+    (void)self, (void)color;
+    return self_open(wait, part, facts);
+}
+
 static void self_close(void *self)
 {
     (void)self;
@@ -56,6 +63,7 @@ static bool self_hear(void *self, void *letter, size_t bytes)
 
 const struct comm_backend comm_backend_self = {.name = "self",
                                                .open = self_open,
+                                               .split = self_split,
                                                .close = self_close,
                                                .abort = self_abort,
                                                .maximum = self_maximum,

@@ -11,8 +11,8 @@ enum { MESSAGE = 1024, WORDS = 40 };
 /* What a rank is about to do, as others are told it. */
 struct place {
     uint64_t sequence, step, bytes;
-    int32_t rank, timed_out;
-    char kind[WORDS], what[WORDS], phase[WORDS];
+    int32_t rank, timed_out;                                  /* rank: in the whole */
+    char kind[WORDS], what[WORDS], phase[WORDS], part[WORDS]; /* part: "" for the whole */
 };
 
 /* What ranks tell each other once they know that something is wrong. */
@@ -23,6 +23,9 @@ struct report {
 };
 
 struct cn_comm {
+    struct cn_comm *whole; /* itself, or what it is a part of */
+    struct cn_comm *next;  /* another part of the same whole; the whole: its first part */
+    int *member;           /* (size) numbers in the whole */
     struct cn_comm_settings settings;
     const struct comm_backend *backend;
     void *self;
@@ -35,8 +38,8 @@ struct cn_comm {
     enum cn_status failed;
     char message[2 * MESSAGE];
     bool gone;
-    /* A wait that takes too long: what the others have told. */
     double began;
+    /* Of the whole.  A wait that takes too long: what the others have told. */
     bool told;
     struct place letter, *known; /* known (size): sequence 0 is nothing */
 };
@@ -51,6 +54,9 @@ static inline double comm_seconds(void)
 /* Keeps the first failure of this communication and returns it. */
 enum cn_status comm_remember(struct cn_comm *comm, enum cn_status status, const char *message);
 enum cn_status comm_fail_again(const struct cn_comm *comm);
+
+/* The same where others may still be waiting for this rank: its whole has failed, too. */
+enum cn_status comm_give_up(struct cn_comm *comm, enum cn_status status, const char *message);
 
 /* Compares what all ranks are about to do (comm->place), and learns of failures; `status` is this
  * rank's.  Not CN_OK is the same on every rank, but for waits that were given up. */

@@ -31,26 +31,37 @@ enum cn_status comm_remember(struct cn_comm *c, enum cn_status status, const cha
     return comm_fail_again(c);
 }
 
+enum cn_status comm_give_up(struct cn_comm *c, enum cn_status status, const char *message)
+{
+    c->gone = true;
+    comm_remember(c, status, message);
+    if (c->whole == c) return status;
+    c->whole->gone = true;
+    return comm_remember(c->whole, status, c->message);
+}
+
 /* ---- a wait that takes too long
  * ---------------------------------------------------------------------------------------- */
 
 static void describe(const struct place *p, char *out, size_t size)
 {
     snprintf(out, size,
-             "collective %" PRIu64 " (%s of %s, %" PRIu64 " bytes; step %" PRIu64 ", %s)",
-             p->sequence, p->kind, p->what, p->bytes, p->step, p->phase);
+             "collective %" PRIu64 " (%s of %s, %" PRIu64 " bytes; step %" PRIu64 ", %s)%s%s",
+             p->sequence, p->kind, p->what, p->bytes, p->step, p->phase, p->part[0] ? " of " : "",
+             p->part);
 }
 
 /* Takes letters that have come, and answers the first with one of its own. */
 static void correspond(struct cn_comm *c)
 {
+    struct cn_comm *all = c->whole;
     struct place letter;
-    while (c->backend->hear(c->self, &letter, sizeof letter)) {
-        if (letter.rank >= 0 && letter.rank < c->facts.size) c->known[letter.rank] = letter;
-        if (c->told) continue;
-        c->told = true;
-        c->letter = c->place;
-        c->backend->tell(c->self, &c->letter, sizeof c->letter);
+    while (all->backend->hear(all->self, &letter, sizeof letter)) {
+        if (letter.rank >= 0 && letter.rank < all->facts.size) all->known[letter.rank] = letter;
+        if (all->told) continue;
+        all->told = true;
+        all->letter = c->place;
+        all->backend->tell(all->self, &all->letter, sizeof all->letter);
     }
 }
 
@@ -64,7 +75,7 @@ static void append(char *out, size_t size, const char *text)
 static void last_words(const struct cn_comm *c, int rank, char *out, size_t size)
 {
     char path[4096], text[LOG_TAIL + 1], line[LOG_TAIL + 64];
-    snprintf(path, sizeof path, "%s/rank_%04d.log", c->logs, rank);
+    snprintf(path, sizeof path, "%s/rank_%04d.log", c->whole->logs, rank);
     FILE *file = fopen(path, "r");
     if (!file) return;
     fseek(file, 0, SEEK_END);
@@ -81,54 +92,77 @@ static void last_words(const struct cn_comm *c, int rank, char *out, size_t size
     }
 }
 
+/* Ranks that are not where this one waits. */
+struct absence {
+    int n_silent, n_elsewhere; /* nothing was heard of them; they wait in another part */
+    int silent, elsewhere;     /* the first of each */
+    char names[512];           /* of the silent */
+};
+
+static void find_absent(const struct cn_comm *c, struct absence *out)
+{
+    char one[32];
+    memset(out, 0, sizeof *out);
+    for (int i = 0; i < c->facts.size; i++) {
+        const int r = c->member[i];
+        const struct place *known = &c->whole->known[r];
+        if (i == c->facts.rank) continue;
+        if (!known->sequence) {
+            snprintf(one, sizeof one, "%s%d", out->n_silent ? ", " : "", r);
+            append(out->names, sizeof out->names, one);
+            if (!out->n_silent++) out->silent = r;
+        } else if (strcmp(known->part, c->place.part) != 0) {
+            if (!out->n_elsewhere++) out->elsewhere = r;
+        }
+    }
+}
+
 /* Names who waits where and who is missing. */
 static enum cn_status too_long(struct cn_comm *c)
 {
-    char missing[512] = "", text[MESSAGE * 2] = "", here[256], one[320];
-    int n_missing = 0, silent = -1;
-    for (int r = 0; r < c->facts.size; r++) {
-        if (r == c->facts.rank || c->known[r].sequence) continue;
-        snprintf(one, sizeof one, "%s%d", n_missing ? ", " : "", r);
-        append(missing, sizeof missing, one);
-        if (silent < 0) silent = r;
-        n_missing++;
-    }
+    char text[MESSAGE * 2] = "", here[320], one[400];
+    struct absence absent;
+    find_absent(c, &absent);
     describe(&c->place, here, sizeof here);
-    if (n_missing)
+    if (absent.n_silent)
         snprintf(text, sizeof text,
                  "rank%s %s did not come to %s within %g s (parallel.timeout_s); %d of %d ranks "
                  "wait there",
-                 n_missing > 1 ? "s" : "", missing, here, c->settings.timeout_s,
-                 c->facts.size - n_missing, c->facts.size);
+                 absent.n_silent > 1 ? "s" : "", absent.names, here, c->settings.timeout_s,
+                 c->facts.size - absent.n_silent - absent.n_elsewhere, c->facts.size);
     else
-        snprintf(text, sizeof text,
-                 "%s did not end within %g s although every rank takes part: "
-                 "the network between them?",
-                 here, c->settings.timeout_s);
-    if (silent >= 0 && c->logs) {
-        snprintf(one, sizeof one, "; last lines of rank %d's log:", silent);
+        snprintf(text, sizeof text, "%s did not end within %g s although every rank %s", here,
+                 c->settings.timeout_s,
+                 absent.n_elsewhere ? "waits" : "takes part: the network between them?");
+    if (absent.n_elsewhere) {
+        describe(&c->whole->known[absent.elsewhere], here, sizeof here);
+        snprintf(one, sizeof one, "; rank %d waits in %s", absent.elsewhere, here);
         append(text, sizeof text, one);
-        last_words(c, silent, text, sizeof text);
     }
-    c->gone = true;
-    return comm_remember(c, CN_ERR_COMM, text);
+    if (absent.n_silent && c->whole->logs) {
+        snprintf(one, sizeof one, "; last lines of rank %d's log:", absent.silent);
+        append(text, sizeof text, one);
+        last_words(c, absent.silent, text, sizeof text);
+    }
+    return comm_give_up(c, CN_ERR_COMM, text);
 }
 
 /* Tells everybody, listens, and leaves the word to the first rank that waited as long. */
 static enum cn_status time_out(struct cn_comm *c)
 {
     const struct timespec pause = {0, 10000000};
-    c->told = true;
-    c->letter = c->place;
-    c->letter.timed_out = 1;
-    c->backend->tell(c->self, &c->letter, sizeof c->letter);
+    struct cn_comm *all = c->whole;
+    all->told = true;
+    all->letter = c->place;
+    all->letter.timed_out = 1;
+    all->backend->tell(all->self, &all->letter, sizeof all->letter);
     double until = comm_seconds() + listen_s;
     while (comm_seconds() < until) {
         correspond(c);
         nanosleep(&pause, NULL);
     }
-    for (int r = 0; r < c->facts.rank; r++)
-        if (c->known[r].timed_out) until = comm_seconds() + listen_s;
+    for (int r = 0; r < all->facts.rank; r++)
+        if (all->known[r].timed_out) until = comm_seconds() + listen_s;
     while (comm_seconds() < until) /* that rank ends this one */
         nanosleep(&pause, NULL);
     return too_long(c);
@@ -140,11 +174,10 @@ enum cn_status comm_tick(void *self)
     const double waited = comm_seconds() - c->began;
     correspond(c);
     if (waited > leave_s && c->settings.leave && c->settings.leave()) {
-        char here[256], text[320];
+        char here[320], text[400];
         describe(&c->place, here, sizeof here);
         snprintf(text, sizeof text, "stopped while waiting in %s", here);
-        c->gone = true;
-        return comm_remember(c, CN_STOPPED, text);
+        return comm_give_up(c, CN_STOPPED, text);
     }
     if (c->settings.timeout_s > 0 && waited > c->settings.timeout_s) return time_out(c);
     return CN_OK;
@@ -179,8 +212,7 @@ static enum cn_status exchange(struct cn_comm *c, enum cn_status status, struct 
     if (!reports || !start) {
         free(reports);
         free(start);
-        c->gone = true;
-        return comm_remember(c, CN_ERR_MEMORY, "out of memory: reports of the ranks");
+        return comm_give_up(c, CN_ERR_MEMORY, "out of memory: reports of the ranks");
     }
     for (size_t r = 0; r <= n; r++)
         start[r] = r * sizeof *reports;
@@ -198,7 +230,7 @@ static enum cn_status exchange(struct cn_comm *c, enum cn_status status, struct 
     return result;
 }
 
-/* The first failure; its rank is named unless all say the same. */
+/* The first failure; its rank is named unless all say the same, or a part has named it. */
 static enum cn_status first_failure(struct cn_comm *c, const struct report *reports)
 {
     int first = 0, same = 0;
@@ -207,17 +239,17 @@ static enum cn_status first_failure(struct cn_comm *c, const struct report *repo
         first++;
     for (int r = 0; r < c->facts.size; r++)
         same += strcmp(reports[r].message, reports[first].message) == 0;
-    if (same == c->facts.size)
+    if (same == c->facts.size || strncmp(reports[first].message, "rank ", 5) == 0)
         snprintf(text, sizeof text, "%s", reports[first].message);
     else
-        snprintf(text, sizeof text, "rank %d: %s", first, reports[first].message);
+        snprintf(text, sizeof text, "rank %d: %s", c->member[first], reports[first].message);
     return comm_remember(c, (enum cn_status)reports[first].code, text);
 }
 
 /* Ranks are in different calls: the majority's first, then those that are elsewhere. */
 static enum cn_status different(struct cn_comm *c, const struct report *reports)
 {
-    char text[MESSAGE] = "", here[256], one[320];
+    char text[MESSAGE] = "", here[320], one[400];
     int usual = 0, most = 0, named = 0;
     for (int r = 0; r < c->facts.size; r++) {
         int same = 0;
@@ -229,12 +261,12 @@ static enum cn_status different(struct cn_comm *c, const struct report *reports)
         }
     }
     describe(&reports[usual].place, here, sizeof here);
-    snprintf(text, sizeof text, "ranks do different things: rank %d%s is in %s", usual,
+    snprintf(text, sizeof text, "ranks do different things: rank %d%s is in %s", c->member[usual],
              most > 1 ? " (and others)" : "", here);
     for (int r = 0; r < c->facts.size && named < 3; r++) {
         if (hash_of(&reports[r].place) == hash_of(&reports[usual].place)) continue;
         describe(&reports[r].place, here, sizeof here);
-        snprintf(one, sizeof one, "; rank %d in %s", r, here);
+        snprintf(one, sizeof one, "; rank %d in %s", c->member[r], here);
         append(text, sizeof text, one);
         named++;
     }
@@ -254,11 +286,7 @@ enum cn_status comm_meet(struct cn_comm *c, enum cn_status status)
     if (result == CN_OK && words[0] == hash && words[1] == ~hash && !words[2]) return CN_OK;
     if (result == CN_OK) result = exchange(c, status, &reports);
     if (result != CN_OK) {
-        if (c->failed == CN_OK) {
-            c->gone = true;
-            comm_remember(c, result, cn_fail_message());
-        }
-        return result;
+        return c->failed == CN_OK ? comm_give_up(c, result, cn_fail_message()) : result;
     }
     result = words[2] ? first_failure(c, reports) : different(c, reports);
     free(reports);
