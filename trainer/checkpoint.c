@@ -184,6 +184,17 @@ static enum cn_status write_all(const struct checkpoint *c, const struct checkpo
     return status == CN_OK ? checkpoint_seal(folder) : status;
 }
 
+/* On ranks that do not write: gives rank 0 their shares of a model and of its optimizer, in the
+ * order of write_all. */
+static enum cn_status give_shares(const struct checkpoint *c)
+{
+    CN_TRY(cn_model_save(c->model, NULL, c->dtype));
+    CN_TRY(cn_model_state_save(c->model, NULL));
+    if (!c->critic) return CN_OK;
+    CN_TRY(cn_model_save(c->critic, NULL, c->dtype));
+    return cn_model_state_save(c->critic, NULL);
+}
+
 /* Puts `made` in the place of `folder`; between the two renames the old one stands under .old. */
 static enum cn_status put_in_place(const char *made, const char *folder)
 {
@@ -297,7 +308,7 @@ enum cn_status checkpoint_save(const struct checkpoint *c, const struct checkpoi
                                const struct checkpoint_settings *settings)
 {
     const bool writes = cn_comm_rank(c->comm) == 0;
-    return cn_comm_agree(c->comm, "checkpoint", writes ? save(c, state, settings) : CN_OK);
+    return cn_comm_agree(c->comm, "checkpoint", writes ? save(c, state, settings) : give_shares(c));
 }
 
 static enum cn_status export_model(const struct checkpoint *c, const char *name)
@@ -334,7 +345,8 @@ enum cn_status checkpoint_drop_references(const char *run_path, uint64_t every)
 enum cn_status checkpoint_export(const struct checkpoint *c, const char *name)
 {
     const bool writes = cn_comm_rank(c->comm) == 0;
-    return cn_comm_agree(c->comm, "export", writes ? export_model(c, name) : CN_OK);
+    return cn_comm_agree(c->comm, "export",
+                         writes ? export_model(c, name) : cn_model_save(c->model, NULL, c->dtype));
 }
 
 static enum cn_status open_state(const char *folder, struct cn_json **out)

@@ -36,7 +36,8 @@ struct checkpoint {
     const char *run_path;
     struct cn_model *model;
     struct cn_model *critic; /* NULL: none, or a head on the policy */
-    struct cn_comm *comm;    /* rank 0 writes, and all learn how it went; NULL: one rank */
+    struct cn_comm *comm; /* rank 0 writes, from all ranks' shares if the optimizer is shared out,
+                             and all learn how it went; NULL: one rank */
     const struct cn_tokenizer *tokenizer;
     const struct cn_recipe *recipe; /* states of plug-ins; NULL for supervised runs */
     struct replay *replay;          /* past rollouts; NULL: none are kept */

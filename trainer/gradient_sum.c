@@ -13,15 +13,22 @@ enum {
     PLAIN = 0x43000000 /* bits of 128: below it, the conversion needs no check (see `add_plain`) */
 };
 
+/* Elements of a gradient that lie together; the first of them is element `at` of the sum. */
+struct piece {
+    size_t at, n;
+    float *data;
+};
+
 struct gradient_sum {
     struct gradient_sum_options options;
     struct pool *pool;
-    const struct cn_buffer *buffers; /* of the model */
-    size_t n_buffers, n;             /* elements in all */
-    int64_t *sum;                    /* (n), the buffers end to end; NULL: floats */
-    size_t *start;                   /* (ranks + 1) shares of the sum */
-    double limit;                    /* largest element that n_atoms of them cannot overflow */
-    bool *spoiled;                   /* (threads) an element that does not fit was met */
+    struct cn_buffer array[2]; /* the model's gradient: flat space and value head */
+    size_t n_arrays, n;        /* elements in all */
+    int64_t *sum;              /* (n), the arrays end to end; NULL: floats */
+    size_t *start[2];          /* (ranks + 1) shares of each array */
+    double limit;              /* largest element that n_atoms of them cannot overflow */
+    bool *spoiled;             /* (threads) an element that does not fit was met */
+    struct piece range;        /* what all threads read or copy */
 };
 
 /* ---- adding -----------------------------------------------------------------------------------
@@ -78,29 +85,6 @@ static bool take_block(int64_t *sum, float *x, size_t n, double limit)
     return fits;
 }
 
-/* Calls `work` for this thread's part of each buffer: element `at` of the sum is data[0]. */
-struct piece {
-    size_t at, n;
-    float *data;
-};
-
-static void each_piece(struct gradient_sum *g, size_t thread,
-                       void (*work)(struct gradient_sum *, size_t thread, const struct piece *))
-{
-    size_t begin, end, at = 0;
-    pool_split((g->n + BLOCK - 1) / BLOCK, thread, g->options.threads, &begin, &end);
-    begin *= BLOCK;
-    end *= BLOCK;
-    for (size_t b = 0; b < g->n_buffers; at += g->buffers[b++].count) {
-        const size_t count = g->buffers[b].count;
-        const size_t first = begin > at ? begin - at : 0, last = end > at ? end - at : 0;
-        const size_t stop = last < count ? last : count;
-        if (first >= stop) continue;
-        const struct piece piece = {at + first, stop - first, (float *)g->buffers[b].data + first};
-        work(g, thread, &piece);
-    }
-}
-
 static void add_piece(struct gradient_sum *g, size_t thread, const struct piece *p)
 {
     for (size_t i = 0; i < p->n; i += BLOCK) {
@@ -109,9 +93,29 @@ static void add_piece(struct gradient_sum *g, size_t thread, const struct piece 
     }
 }
 
+/* This thread's part of a piece: whole blocks. */
+static struct piece part_of(const struct gradient_sum *g, const struct piece *p, size_t thread)
+{
+    size_t begin, end;
+    pool_split((p->n + BLOCK - 1) / BLOCK, thread, g->options.threads, &begin, &end);
+    begin *= BLOCK;
+    end = end * BLOCK < p->n ? end * BLOCK : p->n;
+    return (struct piece){p->at + begin, end - begin, p->data + begin};
+}
+
+/* A whole array. */
+static struct piece array_of(const struct gradient_sum *g, size_t a)
+{
+    return (struct piece){a ? g->array[0].count : 0, g->array[a].count, g->array[a].data};
+}
+
 static void add_thread(void *self, size_t thread)
 {
-    each_piece(self, thread, add_piece);
+    struct gradient_sum *g = self;
+    for (size_t a = 0; a < g->n_arrays; a++) {
+        const struct piece whole = array_of(g, a), part = part_of(g, &whole, thread);
+        add_piece(g, thread, &part);
+    }
 }
 
 enum cn_status gradient_sum_add(struct gradient_sum *g)
@@ -123,36 +127,31 @@ enum cn_status gradient_sum_add(struct gradient_sum *g)
 /* ---- reading ----------------------------------------------------------------------------------
  */
 
-static void read_piece(struct gradient_sum *g, size_t thread, const struct piece *p)
-{
-    (void)thread;
-    for (size_t i = 0; i < p->n; i++)
-        p->data[i] = (float)((double)g->sum[p->at + i] * 0x1p-44);
-}
-
 static void read_thread(void *self, size_t thread)
 {
-    each_piece(self, thread, read_piece);
+    struct gradient_sum *g = self;
+    const struct piece p = part_of(g, &g->range, thread);
+    for (size_t i = 0; i < p.n; i++)
+        p.data[i] = (float)((double)g->sum[p.at + i] * 0x1p-44);
 }
 
 /* The sums of other ranks' shares come as floats, which lie in the memory of the integers. */
-static void copy_piece(struct gradient_sum *g, size_t thread, const struct piece *p)
-{
-    (void)thread;
-    memcpy(p->data, (const char *)g->sum + p->at * sizeof(float), p->n * sizeof(float));
-}
-
 static void copy_thread(void *self, size_t thread)
 {
-    each_piece(self, thread, copy_piece);
+    struct gradient_sum *g = self;
+    const struct piece p = part_of(g, &g->range, thread);
+    const size_t from = (size_t)(p.data - g->range.data);
+    memcpy(p.data, (const float *)(const void *)(g->sum + g->range.at) + from,
+           p.n * sizeof *p.data);
 }
 
-/* Own share, integers to floats in place: element i is written below where it is read. */
-static void halve(struct gradient_sum *g)
+/* Own share of an array, integers to floats in place: element i is written below where it is read.
+ */
+static void halve(struct gradient_sum *g, size_t a)
 {
     const int rank = cn_comm_rank(g->options.comm);
-    char *bytes = (char *)g->sum;
-    for (size_t i = g->start[rank]; i < g->start[rank + 1]; i++) {
+    char *bytes = (char *)(g->sum + array_of(g, a).at);
+    for (size_t i = g->start[a][rank]; i < g->start[a][rank + 1]; i++) {
         int64_t whole;
         memcpy(&whole, bytes + i * sizeof whole, sizeof whole);
         const float value = (float)((double)whole * 0x1p-44);
@@ -172,13 +171,41 @@ static enum cn_status check_spoiled(struct gradient_sum *g, bool *spoiled)
     return CN_OK;
 }
 
+/* Whether this rank needs its own share of array `a` only. */
+static bool own_only(const struct gradient_sum *g, size_t a)
+{
+    return a == 0 && g->options.sharded;
+}
+
 static enum cn_status end_floats(struct gradient_sum *g)
 {
-    for (size_t b = g->n_buffers; b-- > 0;) {
-        const struct cn_comm_data data = {"gradient", CN_DTYPE_F32, g->buffers[b].data,
-                                          g->buffers[b].count};
-        CN_TRY(cn_comm_sum(g->options.comm, &data));
+    for (size_t a = g->n_arrays; a-- > 0;) {
+        const struct cn_comm_data data = {"gradient", CN_DTYPE_F32, g->array[a].data,
+                                          g->array[a].count};
+        CN_TRY(own_only(g, a) ? cn_comm_scatter_sum(g->options.comm, &data, g->start[a])
+                              : cn_comm_sum(g->options.comm, &data));
     }
+    return CN_OK;
+}
+
+static enum cn_status end_integers(struct gradient_sum *g, size_t a)
+{
+    const int rank = cn_comm_rank(g->options.comm);
+    const size_t *start = g->start[a];
+    g->range = array_of(g, a);
+    const struct cn_comm_data whole = {"gradient", CN_DTYPE_I64, g->sum + g->range.at, g->range.n};
+    CN_TRY(cn_comm_scatter_sum(g->options.comm, &whole, start));
+    if (own_only(g, a) || cn_comm_size(g->options.comm) == 1) {
+        g->range.at += start[rank];
+        g->range.data += start[rank];
+        g->range.n = start[rank + 1] - start[rank];
+        pool_run(g->pool, read_thread, g);
+        return CN_OK;
+    }
+    halve(g, a);
+    const struct cn_comm_data halved = {"gradient", CN_DTYPE_F32, whole.data, whole.count};
+    CN_TRY(cn_comm_gather(g->options.comm, &halved, start));
+    pool_run(g->pool, copy_thread, g);
     return CN_OK;
 }
 
@@ -187,21 +214,11 @@ enum cn_status gradient_sum_end(struct gradient_sum *g)
     bool spoiled;
     if (!g->sum) return end_floats(g);
     CN_TRY(check_spoiled(g, &spoiled));
-    if (spoiled) {
-        for (size_t b = 0; b < g->n_buffers; b++) /* the step is skipped: it is not finite */
-            if (g->buffers[b].count) ((float *)g->buffers[b].data)[0] = NAN;
-        return CN_OK;
-    }
-    if (cn_comm_size(g->options.comm) == 1) {
-        pool_run(g->pool, read_thread, g);
-        return CN_OK;
-    }
-    const struct cn_comm_data whole = {"gradient", CN_DTYPE_I64, g->sum, g->n};
-    CN_TRY(cn_comm_scatter_sum(g->options.comm, &whole, g->start));
-    halve(g);
-    const struct cn_comm_data halved = {"gradient", CN_DTYPE_F32, g->sum, g->n};
-    CN_TRY(cn_comm_gather(g->options.comm, &halved, g->start));
-    pool_run(g->pool, copy_thread, g);
+    for (size_t a = 0; a < g->n_arrays; a++)
+        if (spoiled && g->array[a].count)
+            ((float *)g->array[a].data)[0] = NAN; /* the step is skipped: it is not finite */
+        else if (!spoiled)
+            CN_TRY(end_integers(g, a));
     return CN_OK;
 }
 
@@ -226,28 +243,39 @@ enum cn_status gradient_sum_begin(struct gradient_sum *g, size_t n_atoms)
     return CN_OK;
 }
 
+/* Where the ranks' shares of each array begin. */
+static enum cn_status share_out(struct gradient_sum *g)
+{
+    const size_t ranks = (size_t)cn_comm_size(g->options.comm);
+    for (size_t a = 0; a < g->n_arrays; a++) {
+        g->start[a] = calloc(ranks + 1, sizeof **g->start);
+        if (!g->start[a]) return cn_fail(CN_ERR_MEMORY, "out of memory: sum of gradients");
+        for (size_t r = 0; r <= ranks; r++)
+            g->start[a][r] = g->array[a].count * r / ranks;
+    }
+    if (g->options.sharded) cn_shard_start(g->array[0].count, ranks, g->start[0]);
+    return CN_OK;
+}
+
 enum cn_status gradient_sum_open(const struct gradient_sum_options *options,
                                  struct gradient_sum **out)
 {
-    const size_t ranks = (size_t)cn_comm_size(options->comm);
     struct gradient_sum *g = calloc(1, sizeof *g);
     enum cn_status status;
     if (!g) return cn_fail(CN_ERR_MEMORY, "out of memory: sum of gradients");
     g->options = *options;
-    CN_TRY_GOTO(cn_model_gradients(options->model, &g->buffers, &g->n_buffers), out);
-    for (size_t b = 0; b < g->n_buffers; b++)
-        g->n += g->buffers[b].count;
-    g->start = calloc(ranks + 1, sizeof *g->start);
+    CN_TRY_GOTO(cn_model_flat_gradient(options->model, g->array, &g->n_arrays), out);
+    for (size_t a = 0; a < g->n_arrays; a++)
+        g->n += g->array[a].count;
+    CN_TRY_GOTO(share_out(g), out);
     g->spoiled = calloc(options->threads, sizeof *g->spoiled);
     g->sum = options->exact ? malloc(g->n * sizeof *g->sum) : NULL;
-    if (!g->start || !g->spoiled || (options->exact && !g->sum))
+    if (!g->spoiled || (options->exact && !g->sum))
         CN_TRY_GOTO(cn_fail(CN_ERR_MEMORY,
                             "out of memory: %zu bytes for exact sums of the gradient; "
                             "run.deterministic=false does without",
                             g->n * sizeof *g->sum),
                     out);
-    for (size_t r = 0; r <= ranks; r++)
-        g->start[r] = g->n * r / ranks;
     CN_TRY_GOTO(pool_open(options->threads, &g->pool), out);
     *out = g;
     return CN_OK;
@@ -262,6 +290,7 @@ void gradient_sum_close(struct gradient_sum *g)
     if (g->pool) pool_close(g->pool);
     free(g->sum);
     free(g->spoiled);
-    free(g->start);
+    free(g->start[0]);
+    free(g->start[1]);
     free(g);
 }

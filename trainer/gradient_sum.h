@@ -7,7 +7,9 @@
  * finite: the step is skipped, on every rank.
  *
  * Cost: 8 bytes a parameter, and one pass over the gradient per atom.  run.deterministic=false adds
- * floats instead, in whatever order, and needs neither. */
+ * floats instead, in whatever order, and needs neither.  A rank whose optimizer is a share of the
+ * whole needs the sum of that share only, so half as many bytes travel; but each of its atoms adds
+ * to every parameter, so its integers, like its gradient, stay whole. */
 #ifndef CARNOT_GRADIENT_SUM_H
 #define CARNOT_GRADIENT_SUM_H
 
@@ -21,6 +23,7 @@ struct gradient_sum_options {
     struct cn_comm *comm;   /* NULL: one rank */
     size_t threads;         /* >= 1 */
     bool exact;             /* integers; false: floats */
+    bool sharded;           /* the model's optimizer is shared out among the ranks of `comm` */
 };
 
 /* Fails: CN_ERR_MEMORY, CN_ERR_BUG (the model is not trainable). */
@@ -34,7 +37,8 @@ enum cn_status gradient_sum_begin(struct gradient_sum *sum, size_t n_atoms);
 /* After each backward: takes the model's gradient, which is zero afterwards if sums are exact. */
 enum cn_status gradient_sum_add(struct gradient_sum *sum);
 
-/* Puts the sum over all atoms and ranks where the model's gradient is.  Collective. */
+/* Puts the sum over all atoms and ranks where the model's gradient is; sharded: in this rank's
+ * share of it.  Collective. */
 enum cn_status gradient_sum_end(struct gradient_sum *sum);
 
 #endif

@@ -128,6 +128,12 @@ enum cn_status session_check_fit(const struct session *s)
     return CN_OK;
 }
 
+/* Whether the ranks share out the optimizer. */
+static bool is_sharded(const struct session *s)
+{
+    return s->settings.parallel.shard_optimizer && cn_comm_size(s->comm) > 1;
+}
+
 static enum cn_status open_sum(const struct session *s, struct cn_model *model,
                                struct gradient_sum **out)
 {
@@ -135,8 +141,15 @@ static enum cn_status open_sum(const struct session *s, struct cn_model *model,
     const struct gradient_sum_options options = {.model = model,
                                                  .comm = s->comm,
                                                  .threads = threads > 0 ? (size_t)threads : 1,
-                                                 .exact = s->settings.run.deterministic};
+                                                 .exact = s->settings.run.deterministic,
+                                                 .sharded = is_sharded(s)};
     return gradient_sum_open(&options, out);
+}
+
+static enum cn_status gather_shares(void *self, const struct cn_buffer *whole, const size_t *start)
+{
+    const struct cn_comm_data data = {whole->name, whole->dtype, whole->data, whole->count};
+    return cn_comm_gather(self, &data, start);
 }
 
 /* Settings of a trained model, but for where it comes from. */
@@ -148,6 +161,11 @@ static enum cn_status training_model(const struct session *s, struct cn_model_se
                                       .checkpoint_activations =
                                           s->settings.update.checkpoint_activations,
                                       .seed = (uint64_t)s->settings.run.seed};
+    if (is_sharded(s))
+        out->shard = (struct cn_shard){.index = (size_t)cn_comm_rank(s->comm),
+                                       .count = (size_t)cn_comm_size(s->comm),
+                                       .gather = gather_shares,
+                                       .self = s->comm};
     return session_dtype(s, &out->dtype);
 }
 

@@ -92,6 +92,7 @@ static const struct cn_option update_options[] = {
 static const struct cn_option parallel_options[] = {
     {FIELD(parallel, threads), INT(0, 4096), IS "0", SAFE, .help = "of each rank; 0: cores of its affinity mask, divided by the ranks that share them"},
     {FIELD(parallel, oversubscribe), BOOL, IS "false", SAFE, .help = "allow more threads than cores"},
+    {FIELD(parallel, shard_optimizer), BOOL, IS "false", SAFE, .help = "each rank keeps moments, and in bf16 the f32 master copy, of its share of the parameters only: less memory, same bits, same checkpoints"},
     {FIELD(parallel, timeout_s), REAL(0, 1e9), IS "600", SAFE, .unit = "s", .help = "longest wait for another rank before the run ends with exit code 6; 0: for ever"},
     {FIELD(parallel, fault), CHOICE("none skip stall local_mean"), IS "\"none\"", .help = "plants a fault, to see that it is found: in step 2 the last rank leaves out a collective (skip) or stops for ever (stall); each rank normalises by its own tokens (local_mean)"},
     {0}};

@@ -66,7 +66,7 @@ struct update_settings {
 
 struct parallel_settings {
     int64_t threads;
-    bool oversubscribe;
+    bool oversubscribe, shard_optimizer;
     double timeout_s;
     int fault;
 };

@@ -17,6 +17,21 @@ extern "C" {
 
 struct cn_model;
 
+/* A rank's share of what the optimizer keeps.  The flat space of all parameters (but those of a
+ * value head, which every rank keeps) is cut into blocks, and blocks are dealt out in runs; each
+ * rank has moments, and an F32 master copy where the weights that compute are BF16, of its own run
+ * only, steps it, and gets the rest of the new weights from the others.  The bits are those of one
+ * rank. */
+struct cn_shard {
+    size_t index, count; /* rank and number of ranks; a count of 0 or 1: everything is kept */
+    /* Everybody's own elements [start[r], start[r + 1]) -> all elements everywhere, in place. */
+    enum cn_status (*gather)(void *self, const struct cn_buffer *whole, const size_t *start);
+    void *self;
+};
+
+/* start (count + 1): the shares of n flat elements. */
+void cn_shard_start(size_t n, size_t count, size_t *start);
+
 /* The section `model`, plus what it takes from `run` and `parallel`. */
 struct cn_model_settings {
     const char *type; /* "torch" or "table" */
@@ -31,6 +46,7 @@ struct cn_model_settings {
     bool value_head; /* gives the channel value; its weights are 0, or path/state's where those are
                         (cn_model_value_save) */
     uint64_t seed;   /* of a random start */
+    struct cn_shard shard; /* if trainable; then step, save and state_save are collective */
 };
 
 enum cn_status cn_model_open(const struct cn_model_settings *settings, struct cn_model **out);
@@ -80,11 +96,15 @@ enum cn_status cn_model_backward(struct cn_model *model, const struct cn_token_g
 
 enum cn_status cn_model_zero_gradients(struct cn_model *model);
 
-/* Lends the gradient (F32) or the weights (F32 master if trainable): one buffer per tensor with
- * Hugging Face's name, those of the value head last.  The list lives as long as the model, the
- * contents until the next call that changes them. */
+/* Lends the gradient (F32) or the weights (the F32 master if it is there as a whole): one buffer
+ * per tensor with Hugging Face's name, those of the value head last.  The list lives as long as the
+ * model, the contents until the next call that changes them. */
 enum cn_status cn_model_gradients(struct cn_model *model, const struct cn_buffer **out, size_t *n);
 enum cn_status cn_model_weights(struct cn_model *model, const struct cn_buffer **out, size_t *n);
+
+/* Lends the same gradient as it lies in memory: the flat space that is shared out, then a value
+ * head's.  A step needs the sum over all ranks in this rank's own share, and in the value head. */
+enum cn_status cn_model_flat_gradient(struct cn_model *model, struct cn_buffer out[2], size_t *n);
 
 /* What a step changes: a value head on a policy may learn at its own rate, or alone. */
 enum cn_step_part { CN_STEP_ALL, CN_STEP_BODY, CN_STEP_VALUE };
@@ -101,8 +121,8 @@ struct cn_step_result {
 };
 
 /* Clips, one AdamW step (decoupled decay on matrices only: not on norms and biases), new compute
- * weights.  Loshchilov & Hutter 2019, "Decoupled Weight Decay Regularization", with bias
- * correction. */
+ * weights.  The norm is added up block by block, in one order for any number of shards.  Loshchilov
+ * & Hutter 2019, "Decoupled Weight Decay Regularization", with bias correction. */
 enum cn_status cn_model_step(struct cn_model *model, const struct cn_step_options *options,
                              struct cn_step_result *result);
 
@@ -111,10 +131,13 @@ enum cn_status cn_model_step(struct cn_model *model, const struct cn_step_option
 enum cn_status cn_model_freeze(struct cn_model *model, const char *path, int *copy);
 
 /* Writes a Hugging Face folder's config.json and model*.safetensors (weights only; see checkpoint.c
- * for the rest), in `dtype`.  The folder exists.  Each file is replaced atomically. */
+ * for the rest), in `dtype`.  The folder exists.  Each file is replaced atomically.  One rank
+ * writes; the others give NULL, and what the writer lacks: their shares, piece by piece.  So the
+ * files do not depend on the number of shards. */
 enum cn_status cn_model_save(struct cn_model *model, const char *folder, enum cn_dtype dtype);
 
-/* Master weights, moments and step count as one safetensors file: what a bit-exact resume needs. */
+/* Master weights, moments and step count as one safetensors file: what a bit-exact resume needs.
+ * Saving: as above, NULL where another rank writes.  Loading: every rank reads what it keeps. */
 enum cn_status cn_model_state_save(struct cn_model *model, const char *path);
 enum cn_status cn_model_state_load(struct cn_model *model, const char *path);
 

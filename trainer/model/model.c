@@ -4,6 +4,7 @@
 #include "plan.h"
 #include "safetensors.h"
 #include "shape.h"
+#include "state.h"
 #include "value_head.h"
 
 #include <dlfcn.h>
@@ -31,7 +32,8 @@ __attribute__((used)) static const any_function needed_by_torch[] = {
     (any_function)shape_read,       (any_function)shape_save,       (any_function)shape_tensors,
     (any_function)safetensors_open, (any_function)safetensors_save, (any_function)cn_arena_alloc,
     (any_function)value_head_open,  (any_function)adamw_step,       (any_function)plan_part_name,
-    (any_function)model_self,       (any_function)choose_check,
+    (any_function)model_self,       (any_function)choose_check,     (any_function)shard_open,
+    (any_function)state_save,
 };
 
 /* Folder of the running program; false if it cannot be found out. */
@@ -216,6 +218,11 @@ enum cn_status cn_model_gradients(struct cn_model *model, const struct cn_buffer
 enum cn_status cn_model_weights(struct cn_model *model, const struct cn_buffer **out, size_t *n)
 {
     return model->backend->weights(model->self, out, n);
+}
+
+enum cn_status cn_model_flat_gradient(struct cn_model *model, struct cn_buffer out[2], size_t *n)
+{
+    return model->backend->flat_gradient(model->self, out, n);
 }
 
 enum cn_status cn_model_step(struct cn_model *model, const struct cn_step_options *options,

@@ -6,10 +6,7 @@
  * in milliseconds and lets everything above the seam be tested without libtorch.  Settings, from
  * model.init or the config.json of model.path: { "type": "table", "vocab_size": 32, "order": 2,
  * "states": 4096, "context": 4096, "initializer_range": 0.01 } */
-#include "backend.h"
-#include "safetensors.h"
-#include "table_row.h"
-#include "value_head.h"
+#include "model_table.h"
 
 #include "carnot/json.h"
 
@@ -18,34 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-static const char WEIGHT_NAME[] = "table.weight";
 enum { ORDER_MAX = 16 };
-
-/* A policy token: where its logits are and what it is. */
-struct item {
-    size_t state, token; /* row of the table; index in the batch */
-    int32_t target;
-};
-
-struct table {
-    struct cn_arena arena; /* of the arrays below, but for the copies */
-    struct cn_model_info info;
-    int64_t order, states;
-    double initializer_range;
-    bool trainable;
-    struct adamw body; /* the table */
-    float **copies;
-    size_t n_copies;
-    struct value_head value; /* of each state */
-    struct cn_buffer weight_buffer[1 + VALUE_HEAD_TENSORS], gradient_buffer[1 + VALUE_HEAD_TENSORS];
-    size_t n_buffers;
-    struct table_row row;
-    /* The pending atom. */
-    struct item *items;
-    size_t n_items, items_capacity;
-    struct cn_atom atom;
-    bool pending;
-};
 
 /* ---- states ---------------------------------------------------------------------------------- */
 
@@ -66,7 +36,7 @@ static size_t state_of(const struct table *t, const int32_t *ids, size_t n)
     return (size_t)(fits ? exact : mixed % states);
 }
 
-static enum cn_status need_trainable(const struct table *t)
+enum cn_status table_need_trainable(const struct table *t)
 {
     if (t->trainable) return CN_OK;
     return cn_fail(CN_ERR_BUG, "this model was opened for scoring only (trainable = false)");
@@ -157,7 +127,7 @@ static enum cn_status table_forward(void *self, const struct cn_atom *atom,
                                     const struct cn_live_out *out)
 {
     struct table *t = self;
-    CN_TRY(need_trainable(t));
+    CN_TRY(table_need_trainable(t));
     CN_TRY(table_score(t, -1, atom, out));
     t->atom = *atom;
     t->pending = true;
@@ -204,9 +174,18 @@ static enum cn_status table_zero_gradients(void *self)
 static enum cn_status table_gradients(void *self, const struct cn_buffer **out, size_t *n)
 {
     struct table *t = self;
-    CN_TRY(need_trainable(t));
+    CN_TRY(table_need_trainable(t));
     *out = t->gradient_buffer;
     *n = t->n_buffers;
+    return CN_OK;
+}
+
+static enum cn_status table_flat_gradient(void *self, struct cn_buffer out[2], size_t *n)
+{
+    struct table *t = self;
+    CN_TRY(table_need_trainable(t));
+    out[0] = t->gradient_buffer[0];
+    *n = 1 + value_head_flat_gradient(&t->value, &out[1]);
     return CN_OK;
 }
 
@@ -216,133 +195,6 @@ static enum cn_status table_weights(void *self, const struct cn_buffer **out, si
     *out = t->weight_buffer;
     *n = t->n_buffers;
     return CN_OK;
-}
-
-static enum cn_status table_step(void *self, const struct cn_step_options *o,
-                                 struct cn_step_result *result)
-{
-    struct table *t = self;
-    CN_TRY(need_trainable(t));
-    const bool body = o->part != CN_STEP_VALUE;
-    const bool head = o->part != CN_STEP_BODY && t->value.all.n;
-    result->grad_norm =
-        sqrt((body ? adamw_squares(&t->body) : 0) + (head ? adamw_squares(&t->value.all) : 0));
-    result->skipped = !isfinite(result->grad_norm);
-    if (result->skipped) return CN_OK;
-    t->pending = false;
-    const double clip = adamw_clip(o, result->grad_norm);
-    if (head) adamw_step(&t->value.all, o, clip);
-    if (body) adamw_step(&t->body, o, clip);
-    return CN_OK;
-}
-
-/* ---- files ----------------------------------------------------------------------------------- */
-
-static enum cn_status read_weights(const struct table *t, const char *path, const char *name,
-                                   float *out)
-{
-    struct safetensors *file;
-    CN_TRY(safetensors_open(path, &file));
-    enum cn_status status = safetensors_read_f32(file, name, 2, t->weight_buffer->shape, out);
-    safetensors_close(file);
-    return status;
-}
-
-static enum cn_status table_freeze(void *self, const char *path, int *copy)
-{
-    struct table *t = self;
-    if (*copy < 0) {
-        float **grown = realloc(t->copies, (t->n_copies + 1) * sizeof *grown);
-        if (!grown) return cn_fail(CN_ERR_MEMORY, "out of memory: a frozen copy");
-        t->copies = grown;
-        CN_TRY(CN_NEW(&t->arena, t->body.n, &t->copies[t->n_copies]));
-        *copy = (int)t->n_copies++;
-    }
-    if (path) return read_weights(t, path, WEIGHT_NAME, t->copies[*copy]);
-    memcpy(t->copies[*copy], t->body.weight, t->body.n * sizeof **t->copies);
-    return CN_OK;
-}
-
-static enum cn_status table_save(void *self, const char *folder, enum cn_dtype dtype)
-{
-    struct table *t = self;
-    struct cn_str text = {0}, path = {0};
-    const struct safetensors_target target = {.path = folder, .dtype = dtype};
-    enum cn_status status;
-    CN_TRY_GOTO(safetensors_save(&target, t->weight_buffer, 1), out);
-    CN_TRY_GOTO(cn_str_format(&text,
-                              "{\n  \"type\": \"table\",\n  \"vocab_size\": %zu,\n  \"order\": "
-                              "%lld,\n  \"states\": %lld,\n"
-                              "  \"context\": %zu\n}\n",
-                              t->info.vocab_size, (long long)t->order, (long long)t->states,
-                              t->info.context_length),
-                out);
-    CN_TRY_GOTO(cn_str_format(&path, "%s/config.json", folder), out);
-    status = cn_file_replace(path.data, text.data, text.length);
-out:
-    cn_str_free(&text);
-    cn_str_free(&path);
-    return status;
-}
-
-static enum cn_status table_state_save(void *self, const char *path)
-{
-    struct table *t = self;
-    CN_TRY(need_trainable(t));
-    int64_t steps = (int64_t)t->body.steps;
-    struct cn_buffer all[4] = {t->weight_buffer[0],
-                               t->weight_buffer[0],
-                               t->weight_buffer[0],
-                               {.name = "step",
-                                .dtype = CN_DTYPE_I64,
-                                .rank = 1,
-                                .shape = {1},
-                                .count = 1,
-                                .data = &steps,
-                                .device = -1}};
-    all[1].name = "exp_avg.table.weight";
-    all[1].data = t->body.m;
-    all[2].name = "exp_avg_sq.table.weight";
-    all[2].data = t->body.v;
-    const struct safetensors_target target = {.path = path, .dtype = CN_DTYPE_F32};
-    return safetensors_save(&target, all, 4);
-}
-
-static enum cn_status table_state_load(void *self, const char *path)
-{
-    struct table *t = self;
-    CN_TRY(need_trainable(t));
-    struct safetensors *file;
-    CN_TRY(safetensors_open(path, &file));
-    enum cn_status status = CN_OK;
-    float *fresh =
-        malloc(3 * t->body.n * sizeof *fresh); /* everything is read before anything is replaced */
-    int64_t steps = -1;
-    const struct cn_buffer *counter = safetensors_find(file, "step");
-    if (counter && counter->dtype == CN_DTYPE_I64 && counter->count == 1)
-        memcpy(&steps, counter->data, sizeof steps);
-    if (!fresh)
-        status = cn_fail(CN_ERR_MEMORY, "out of memory: the state of %zu numbers", t->body.n);
-    else if (steps < 0)
-        status = cn_fail(CN_ERR_MODEL,
-                         "%s: no step count (I64, one element): not an optimizer state", path);
-    if (status != CN_OK) goto out;
-    const int64_t *shape = t->weight_buffer->shape;
-    CN_TRY_GOTO(safetensors_read_f32(file, WEIGHT_NAME, 2, shape, fresh), out);
-    CN_TRY_GOTO(safetensors_read_f32(file, "exp_avg.table.weight", 2, shape, fresh + t->body.n),
-                out);
-    CN_TRY_GOTO(
-        safetensors_read_f32(file, "exp_avg_sq.table.weight", 2, shape, fresh + 2 * t->body.n),
-        out);
-    memcpy(t->body.weight, fresh, t->body.n * sizeof *fresh);
-    memcpy(t->body.m, fresh + t->body.n, t->body.n * sizeof *fresh);
-    memcpy(t->body.v, fresh + 2 * t->body.n, t->body.n * sizeof *fresh);
-    t->body.steps = (uint64_t)steps;
-    t->pending = false;
-out:
-    free(fresh);
-    safetensors_close(file);
-    return status;
 }
 
 /* ---- open and close -------------------------------------------------------------------------- */
@@ -375,6 +227,7 @@ static void table_close(void *self)
 {
     struct table *t = self;
     free(t->copies);
+    shard_close(&t->shard);
     value_head_close(&t->value);
     cn_arena_free(&t->arena);
     free(t->items);
@@ -421,18 +274,20 @@ out:
     return status;
 }
 
-static enum cn_status allocate(struct table *t, bool value_head)
+static enum cn_status allocate(struct table *t, const struct cn_model_settings *settings)
 {
     const struct value_head_size size = {(size_t)t->states, false, t->trainable};
-    if (value_head) CN_TRY(value_head_open(&t->value, &size));
-    t->info.value_head = value_head;
+    if (settings->value_head) CN_TRY(value_head_open(&t->value, &size));
+    t->info.value_head = settings->value_head;
     CN_TRY(CN_NEW(&t->arena, t->body.n, &t->body.weight));
     if (t->trainable) {
+        CN_TRY(shard_open(&t->shard, &settings->shard, t->body.n));
+        const size_t own = t->shard.end - t->shard.begin + 1; /* a share may be empty */
         CN_TRY(CN_NEW(&t->arena, t->body.n, &t->body.gradient));
-        CN_TRY(CN_NEW(&t->arena, t->body.n, &t->body.m));
-        CN_TRY(CN_NEW(&t->arena, t->body.n, &t->body.v));
+        CN_TRY(CN_NEW(&t->arena, own, &t->body.m));
+        CN_TRY(CN_NEW(&t->arena, own, &t->body.v));
     }
-    t->weight_buffer[0] = (struct cn_buffer){.name = WEIGHT_NAME,
+    t->weight_buffer[0] = (struct cn_buffer){.name = "table.weight",
                                              .dtype = CN_DTYPE_F32,
                                              .rank = 2,
                                              .shape = {t->states, (int64_t)t->info.vocab_size},
@@ -466,9 +321,9 @@ static enum cn_status table_open(const struct cn_model_settings *settings, void 
     t->trainable = settings->trainable;
     enum cn_status status;
     CN_TRY_GOTO(settings->path ? parse_folder(t, settings->path) : parse(t, settings->init), out);
-    CN_TRY_GOTO(allocate(t, settings->value_head), out);
+    CN_TRY_GOTO(allocate(t, settings), out);
     if (settings->path)
-        status = read_weights(t, settings->path, WEIGHT_NAME, t->body.weight);
+        status = table_read_weights(t, settings->path, t->body.weight);
     else
         random_start(t, settings->seed);
 out:
@@ -490,6 +345,7 @@ const struct cn_model_backend cn_model_backend_table = {
     .zero_gradients = table_zero_gradients,
     .gradients = table_gradients,
     .weights = table_weights,
+    .flat_gradient = table_flat_gradient,
     .step = table_step,
     .freeze = table_freeze,
     .save = table_save,

@@ -466,21 +466,33 @@ out:
     return status;
 }
 
-enum cn_status safetensors_read_f32(const struct safetensors *file, const char *name, int rank,
-                                    const int64_t *shape, float *out)
+enum cn_status safetensors_read_part_f32(const struct safetensors *file,
+                                         const struct safetensors_part *part, float *out)
 {
-    const struct cn_buffer *tensor = safetensors_find(file, name);
-    if (!tensor) return cn_fail(CN_ERR_MODEL, "%s: tensor %s is missing", file->path, name);
-    if (tensor->rank != rank ||
-        (rank > 0 && memcmp(tensor->shape, shape, (size_t)rank * sizeof *shape) != 0))
-        return fail_shape(file, tensor, rank, shape);
-    if (!dtype_to_f32(tensor->dtype, tensor->data, tensor->count, out))
+    const struct cn_buffer *tensor = safetensors_find(file, part->name);
+    if (!tensor) return cn_fail(CN_ERR_MODEL, "%s: tensor %s is missing", file->path, part->name);
+    if (tensor->rank != part->rank ||
+        (part->rank > 0 &&
+         memcmp(tensor->shape, part->shape, (size_t)part->rank * sizeof *part->shape) != 0))
+        return fail_shape(file, tensor, part->rank, part->shape);
+    CN_BUG_IF(part->begin > tensor->count || part->count > tensor->count - part->begin);
+    const char *data = (const char *)tensor->data + part->begin * cn_dtype_size(tensor->dtype);
+    if (!dtype_to_f32(tensor->dtype, data, part->count, out))
         return cn_fail(CN_ERR_MODEL, "%s: tensor %s is %s; F32, F16, BF16 or F64 is needed",
-                       owner(file, tensor), name, cn_dtype_name(tensor->dtype));
-    for (size_t i = 0; i < tensor->count; i++)
+                       owner(file, tensor), part->name, cn_dtype_name(tensor->dtype));
+    for (size_t i = 0; i < part->count; i++)
         if (!isfinite(out[i]))
             return cn_fail(CN_ERR_MODEL,
                            "%s: tensor %s has a value that is not finite at %zu of %zu",
-                           owner(file, tensor), name, i, tensor->count);
+                           owner(file, tensor), part->name, part->begin + i, tensor->count);
     return CN_OK;
+}
+
+enum cn_status safetensors_read_f32(const struct safetensors *file, const char *name, int rank,
+                                    const int64_t *shape, float *out)
+{
+    struct safetensors_part whole = {.name = name, .rank = rank, .shape = shape, .count = 1};
+    for (int i = 0; i < rank; i++)
+        whole.count *= (size_t)shape[i];
+    return safetensors_read_part_f32(file, &whole, out);
 }

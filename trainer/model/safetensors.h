@@ -40,21 +40,32 @@ const char *safetensors_metadata(const struct safetensors *file, const char *key
 enum cn_status safetensors_read_f32(const struct safetensors *file, const char *name, int rank,
                                     const int64_t *shape, float *out);
 
+/* The same of `count` elements from `begin` on. */
+struct safetensors_part {
+    const char *name;
+    int rank;
+    const int64_t *shape; /* of the whole tensor */
+    size_t begin, count;
+};
+enum cn_status safetensors_read_part_f32(const struct safetensors *file,
+                                         const struct safetensors_part *part, float *out);
+
 struct safetensors_pair {
     const char *key, *value;
 };
 
 /* Where and how to write. */
 struct safetensors_target {
-    const char *path;    /* ends in ".safetensors": that one file; else an existing folder:
-                            model.safetensors, or shards */
+    const char *path; /* ends in ".safetensors": that one file; else an existing folder:
+                         model.safetensors, or shards */
+    bool absent;      /* another rank writes: `load` is called as often as there, and that is all */
     enum cn_dtype dtype; /* what F32 tensors become: F32, BF16 or F16; other tensors are written as
                             they are */
     const struct safetensors_pair *metadata; /* besides {"format": "pt"} */
     size_t n_metadata;
     uint64_t shard_bytes; /* most bytes of data in one shard of a folder; 0: 5 GB */
-    /* Fills out with the floats of tensor `index` (of the caller's list) whose `data` is NULL.
-     * Optional. */
+    /* Fills out (NULL if absent) with the floats of tensor `index` (of the caller's list) whose
+     * `data` is NULL; in an order that depends on the list alone.  Optional. */
     enum cn_status (*load)(void *context, size_t index, float *out);
     void *context;
 };

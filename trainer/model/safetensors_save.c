@@ -86,6 +86,7 @@ static enum cn_status lay_out(struct job *job, const struct cn_buffer *tensors, 
         place += job->piece[i].bytes;
     }
     CN_BUG_IF(largest > 0 && !target->load);
+    if (target->absent) return CN_OK;
     job->loaded = largest ? malloc(largest * sizeof *job->loaded) : NULL;
     if (largest && !job->loaded)
         return cn_fail(CN_ERR_MEMORY, "out of memory: a tensor of %zu floats", largest);
@@ -326,6 +327,15 @@ out:
     return status;
 }
 
+/* What `load` does where another rank writes. */
+static enum cn_status load_only(const struct job *job)
+{
+    for (size_t i = 0; i < job->n; i++)
+        if (!job->piece[i].tensor->data && job->piece[i].tensor->count)
+            CN_TRY(job->target->load(job->target->context, job->piece[i].index, NULL));
+    return CN_OK;
+}
+
 enum cn_status safetensors_save(const struct safetensors_target *target,
                                 const struct cn_buffer *tensors, size_t n)
 {
@@ -334,6 +344,10 @@ enum cn_status safetensors_save(const struct safetensors_target *target,
     CN_BUG_IF(!dtype_torch_name(target->dtype) || target->dtype == CN_DTYPE_F64);
     job.folder = !ends_in(target->path, ".safetensors");
     CN_TRY_GOTO(lay_out(&job, tensors, n), out);
+    if (target->absent) {
+        status = load_only(&job);
+        goto out;
+    }
     CN_TRY_GOTO(write_shards(&job), out);
     if (job.folder && job.n_shards > 1) CN_TRY_GOTO(write_index(&job), out);
     status = job.folder ? remove_stale(&job) : sync_parent(target->path);

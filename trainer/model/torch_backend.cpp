@@ -82,9 +82,13 @@ std::unique_ptr<torch_model> open_model(const cn_model_settings &s)
         if (model->context.half) model->master = at::Tensor();
         return model;
     }
+    torch_check(shard_open(&model->shard, &s.shard, layout.size));
+    const int64_t own = (int64_t)(model->shard.end - model->shard.begin);
     model->gradient = at::zeros_like(model->master);
-    model->m = at::zeros_like(model->master);
-    model->v = at::zeros_like(model->master);
+    model->m = at::zeros({own}, at::kFloat);
+    model->v = at::zeros({own}, at::kFloat);
+    if (!torch_master_whole(*model))
+        model->master = model->master.narrow(0, (int64_t)model->shard.begin, own).clone();
     model->gradient_view = torch_view_of(layout, model->shape, model->gradient,
                                          data(model->gradient) + layout.n_matrices);
     return model;
@@ -249,13 +253,26 @@ enum cn_status torch_gradients(void *self, const struct cn_buffer **out, size_t 
     });
 }
 
+enum cn_status torch_flat_gradient(void *self, struct cn_buffer out[2], size_t *n)
+{
+    return guard([&] {
+        torch_model &model = model_of(self);
+        if (!model.trainable)
+            torch_check(
+                cn_fail(CN_ERR_BUG, "gradients of a model that was opened for scoring only"));
+        out[0] = torch_flat(model.gradient);
+        *n = 1 + value_head_flat_gradient(&model.value, &out[1]);
+    });
+}
+
 enum cn_status torch_weights(void *self, const struct cn_buffer **out, size_t *n)
 {
     return guard([&] {
         torch_model &model = model_of(self);
-        const torch_lent &lent =
-            lend(model, model.master.defined() ? model.master : model.compute.flat,
-                 model.value.all.weight, model.lent_weights);
+        const torch_lent &lent = lend(
+            model,
+            model.master.defined() && torch_master_whole(model) ? model.master : model.compute.flat,
+            model.value.all.weight, model.lent_weights);
         *out = lent.buffers.data();
         *n = lent.buffers.size();
     });
@@ -372,6 +389,7 @@ const struct cn_model_backend cn_model_backend_torch = {
     .zero_gradients = torch_zero_gradients,
     .gradients = torch_gradients,
     .weights = torch_weights,
+    .flat_gradient = torch_flat_gradient,
     .step = torch_step_model,
     .freeze = torch_freeze,
     .save = torch_save_model,

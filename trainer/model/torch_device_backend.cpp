@@ -86,6 +86,11 @@ void fill_rotation(device_model &model)
 
 void open_model(device_model &model, const cn_model_settings &s)
 {
+    if (s.shard.count > 1)
+        torch_check(cn_fail(CN_ERR_CONFIG,
+                            "parallel.shard_optimizer=true: on run.device=%s every rank keeps the "
+                            "whole optimizer; leave the key out",
+                            s.device));
     model.device = find_device(s);
     model.type = s.dtype == CN_DTYPE_BF16 ? at::kBFloat16 : at::kFloat;
     model.host = open_host(s);
@@ -248,6 +253,18 @@ enum cn_status device_gradients(void *self, const struct cn_buffer **out, size_t
     });
 }
 
+enum cn_status device_flat_gradient(void *self, struct cn_buffer out[2], size_t *n)
+{
+    device_model &model = model_of(self);
+    return device_guard(&model, [&] {
+        if (!model.host->trainable)
+            torch_check(
+                cn_fail(CN_ERR_BUG, "gradients of a model that was opened for scoring only"));
+        out[0] = torch_flat(model.gradient);
+        *n = 1 + value_head_flat_gradient(&model.host->value, &out[1]);
+    });
+}
+
 enum cn_status device_lend_weights(void *self, const struct cn_buffer **out, size_t *n)
 {
     device_model &model = model_of(self);
@@ -376,6 +393,7 @@ const struct cn_model_backend cn_model_backend_torch_device = {
     .zero_gradients = device_zero_gradients,
     .gradients = device_gradients,
     .weights = device_lend_weights,
+    .flat_gradient = device_flat_gradient,
     .step = device_step_model,
     .freeze = device_freeze,
     .save = device_save_model,

@@ -150,6 +150,8 @@ void host_copy(const device_model &model, bool state, torch_model &copy)
     copy.master =
         (model.master.defined() ? model.master : model.weights.flat).to(at::kCPU, at::kFloat);
     if (!state) return;
+    const cn_shard everything = {};
+    torch_check(shard_open(&copy.shard, &everything, copy.layout->size));
     copy.m = model.m.to(at::kCPU);
     copy.v = model.v.to(at::kCPU);
 }
@@ -158,6 +160,7 @@ void host_copy(const device_model &model, bool state, torch_model &copy)
 
 void device_save(device_model &model, const char *folder, cn_dtype dtype)
 {
+    if (!folder) return; /* another rank writes, and has everything */
     torch_model copy;
     host_copy(model, false, copy);
     torch_save(copy, folder, dtype);
@@ -166,6 +169,7 @@ void device_save(device_model &model, const char *folder, cn_dtype dtype)
 void device_state_save(device_model &model, const char *path)
 {
     need_trainable(model);
+    if (!path) return;
     torch_model copy;
     host_copy(model, true, copy);
     torch_state_save(copy, path);

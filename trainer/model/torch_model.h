@@ -3,6 +3,7 @@
 #define CARNOT_MODEL_TORCH_MODEL_H
 
 #include "backend.h"
+#include "shard.h"
 #include "torch_head.h"
 #include "torch_layers.h"
 #include "torch_value.h"
@@ -29,6 +30,7 @@ struct torch_model {
     ~torch_model()
     {
         value_head_close(&value);
+        shard_close(&shard);
     }
     torch_context context;
     struct model_shape shape = {};
@@ -37,7 +39,9 @@ struct torch_model {
     bool trainable = false, checkpoint = false;
     int threads = 1;
     std::unique_ptr<torch_layout> layout;
-    at::Tensor master, gradient, m, v; /* float, flat; the last three if trainable */
+    at::Tensor master, gradient, m, v; /* float, flat; the last three if trainable.  Of m, v and, in
+                                          BF16, master only this rank's share */
+    struct shard shard = {};
     uint64_t steps = 0;
     torch_compute compute;
     torch_view gradient_view;
@@ -47,6 +51,9 @@ struct torch_model {
     std::unique_ptr<torch_pending> pending;
     torch_lent lent_gradient, lent_weights, lent_compute;
 };
+
+/* Whether `master` is the whole flat array: always where it is what computes. */
+bool torch_master_whole(const torch_model &model);
 
 /* Optimizer and files; arguments and failures as in carnot/model.h, thrown as torch_failure. */
 void torch_step(torch_model &model, const cn_step_options &options, cn_step_result &result);

@@ -1,29 +1,46 @@
 /* Optimizer step, and the state on disk. */
 #include "torch_model.h"
 #include "safetensors.h"
+#include "state.h"
 #include "torch_guard.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 
 namespace
 {
 
-constexpr size_t norm_block = 1 << 14;
-
-/* Global norm in double: squares are added within fixed blocks, then block after block. */
-double norm_of(const torch_context &c, const float *x, size_t n)
+/* Calls work(first, last) for this rank's blocks of the flat space, some at a time. */
+template <class work_type> void each_block(const shard &own, int64_t grain, work_type work)
 {
-    std::vector<double> part((n + norm_block - 1) / norm_block);
-    torch_rows(part.size(), 4, [&](size_t begin, size_t end) {
-        for (size_t b = begin; b < end; b++)
-            part[b] =
-                c.k->sum_squares(x + b * norm_block, std::min(norm_block, n - b * norm_block));
+    const size_t first = own.begin / SHARD_BLOCK;
+    torch_rows((own.end - own.begin + SHARD_BLOCK - 1) / SHARD_BLOCK, grain,
+               [&](size_t begin, size_t end) {
+                   for (size_t b = first + begin; b < first + end; b++)
+                       work(b * SHARD_BLOCK, std::min((b + 1) * SHARD_BLOCK, own.end));
+               });
+}
+
+/* Global norm in double. */
+double norm_of_body(torch_model &model)
+{
+    double sum;
+    const float *x = data(model.gradient);
+    each_block(model.shard, 4, [&](size_t first, size_t last) {
+        model.shard.squares[first / SHARD_BLOCK] =
+            model.context.k->sum_squares(x + first, last - first);
     });
-    double sum = 0;
-    for (double p : part)
-        sum += p;
+    torch_check(shard_squares(&model.shard, &sum));
     return std::sqrt(sum);
+}
+
+/* The weights that compute, from every rank's share of them. */
+void publish(torch_model &model)
+{
+    if (shard_is_part(&model.shard))
+        torch_check(shard_gather(&model.shard, model.context.half ? CN_DTYPE_BF16 : CN_DTYPE_F32,
+                                 model.compute.flat.data_ptr()));
+    torch_compute_refresh(model.context, *model.layout, model.compute);
 }
 
 void need_trainable(const torch_model &model)
@@ -33,16 +50,48 @@ void need_trainable(const torch_model &model)
             cn_fail(CN_ERR_BUG, "this model was opened for scoring only (trainable = false)"));
 }
 
+/* What is on disk, and where it lies here; `tensors` keeps the names. */
+model_state state_of(torch_model &model, std::vector<cn_buffer> &tensors)
+{
+    model_state state = {};
+    tensors.resize(model.layout->n);
+    for (size_t i = 0; i < model.layout->n; i++) {
+        const shape_tensor &tensor = model.layout->tensors[i];
+        tensors[i] = {};
+        tensors[i].name = tensor.name;
+        tensors[i].rank = tensor.rank;
+        tensors[i].shape[0] = tensor.shape[0];
+        tensors[i].shape[1] = tensor.rank == 2 ? tensor.shape[1] : 0;
+        tensors[i].count = tensor.count;
+        tensors[i].device = -1;
+    }
+    state.shard = &model.shard;
+    state.tensors = tensors.data();
+    state.offset = model.layout->offset.data();
+    state.n_tensors = tensors.size();
+    state.weight = data(model.master);
+    state.weight_whole = torch_master_whole(model);
+    state.m = data(model.m);
+    state.v = data(model.v);
+    state.steps = &model.steps;
+    return state;
+}
+
 } // namespace
+
+bool torch_master_whole(const torch_model &model)
+{
+    return !model.context.half || !shard_is_part(&model.shard);
+}
 
 void torch_step(torch_model &model, const cn_step_options &options, cn_step_result &result)
 {
     need_trainable(model);
     const torch_context &c = model.context;
-    const size_t n = model.layout->size, matrices = model.layout->n_matrices;
+    const size_t begin = model.shard.begin, matrices = model.layout->n_matrices;
     const bool body = options.part != CN_STEP_VALUE;
     const bool head = options.part != CN_STEP_BODY && model.value.all.n;
-    result.grad_norm = body ? norm_of(c, data(model.gradient), n) : 0;
+    result.grad_norm = body ? norm_of_body(model) : 0;
     if (head)
         result.grad_norm = std::hypot(result.grad_norm, std::sqrt(adamw_squares(&model.value.all)));
     result.skipped = !std::isfinite(result.grad_norm);
@@ -52,99 +101,68 @@ void torch_step(torch_model &model, const cn_step_options &options, cn_step_resu
     if (!body) return;
     model.steps++;
     kernel_adamw a = {};
-    a.weight = data(model.master);
-    a.m = data(model.m);
-    a.v = data(model.v);
-    a.gradient = data(model.gradient);
     a.clip = (float)clip;
     a.beta1 = (float)options.beta1;
     a.beta2 = (float)options.beta2;
     a.epsilon = (float)options.epsilon;
     a.rate = (float)(options.lr / (1 - std::pow(options.beta1, (double)model.steps)));
     a.correction = (float)(1 / std::sqrt(1 - std::pow(options.beta2, (double)model.steps)));
-    a.half = c.half ? (uint16_t *)model.compute.flat.data_ptr() : nullptr;
     const float decay = (float)(1 - options.lr * options.weight_decay);
-    torch_rows((n + norm_block - 1) / norm_block, 1, [&](size_t begin, size_t end) {
-        size_t first = begin * norm_block, last = std::min(end * norm_block, n),
-               cut = std::min(std::max(first, matrices), last);
+    const size_t master = torch_master_whole(model) ? 0 : begin; /* where `master` begins */
+    each_block(model.shard, 1, [&](size_t first, size_t last) {
         kernel_adamw part = a;
+        const size_t cut = std::min(std::max(first, matrices), last) - first;
+        part.weight = data(model.master) + (first - master);
+        part.m = data(model.m) + (first - begin);
+        part.v = data(model.v) + (first - begin);
+        part.gradient = data(model.gradient) + first;
+        part.half = c.half ? (uint16_t *)model.compute.flat.data_ptr() + first : nullptr;
         part.decay = decay;
-        c.k->adamw(&part, first, cut);
+        c.k->adamw(&part, 0, cut);
         part.decay = 1;
-        c.k->adamw(&part, cut, last);
+        c.k->adamw(&part, cut, last - first);
     });
-    torch_compute_refresh(model.context, *model.layout, model.compute);
+    publish(model);
 }
 
 void torch_save(torch_model &model, const char *folder, cn_dtype dtype)
 {
-    torch_lent lent;
-    at::Tensor flat = model.master.defined() ? model.master : model.compute.flat;
-    if (flat.scalar_type() != at::kFloat) flat = flat.to(at::kFloat);
-    lent.buffers = torch_buffers(*model.layout, flat, "", lent.names);
-    safetensors_target target = {};
-    target.path = folder;
-    target.dtype = dtype;
-    torch_check(safetensors_save(&target, lent.buffers.data(), lent.buffers.size()));
-    torch_check(shape_save(&model.shape, model.source.empty() ? nullptr : model.source.c_str(),
-                           dtype, folder));
+    if (!torch_master_whole(model)) {
+        std::vector<cn_buffer> tensors;
+        const model_state state = state_of(model, tensors);
+        torch_check(state_save_weights(&state, folder, dtype));
+    } else if (folder) {
+        torch_lent lent;
+        at::Tensor flat = model.master.defined() ? model.master : model.compute.flat;
+        if (flat.scalar_type() != at::kFloat) flat = flat.to(at::kFloat);
+        lent.buffers = torch_buffers(*model.layout, flat, "", lent.names);
+        safetensors_target target = {};
+        target.path = folder;
+        target.dtype = dtype;
+        torch_check(safetensors_save(&target, lent.buffers.data(), lent.buffers.size()));
+    }
+    if (folder)
+        torch_check(shape_save(&model.shape, model.source.empty() ? nullptr : model.source.c_str(),
+                               dtype, folder));
 }
 
-/* Tensors of the state: NAME, exp_avg.NAME, exp_avg_sq.NAME for each weight, and step. */
 void torch_state_save(torch_model &model, const char *path)
 {
     need_trainable(model);
-    torch_lent weights, m, v;
-    std::vector<cn_buffer> all = torch_buffers(*model.layout, model.master, "", weights.names);
-    for (const cn_buffer &b : torch_buffers(*model.layout, model.m, "exp_avg.", m.names))
-        all.push_back(b);
-    for (const cn_buffer &b : torch_buffers(*model.layout, model.v, "exp_avg_sq.", v.names))
-        all.push_back(b);
-    int64_t steps = (int64_t)model.steps;
-    cn_buffer counter = {};
-    counter.name = "step";
-    counter.dtype = CN_DTYPE_I64;
-    counter.rank = 1;
-    counter.shape[0] = 1;
-    counter.count = 1;
-    counter.data = &steps;
-    counter.device = -1;
-    all.push_back(counter);
-    safetensors_target target = {};
-    target.path = path;
-    target.dtype = CN_DTYPE_F32;
-    torch_check(safetensors_save(&target, all.data(), all.size()));
+    std::vector<cn_buffer> tensors;
+    const model_state state = state_of(model, tensors);
+    torch_check(state_save(&state, path));
 }
 
 void torch_state_load(torch_model &model, const char *path)
 {
     need_trainable(model);
-    safetensors *file;
-    torch_check(safetensors_open(path, &file));
-    std::unique_ptr<safetensors, decltype(&safetensors_close)> owner(file, safetensors_close);
-    const cn_buffer *counter = safetensors_find(file, "step");
-    int64_t steps;
-    if (!counter || counter->dtype != CN_DTYPE_I64 || counter->count != 1)
-        torch_check(cn_fail(CN_ERR_MODEL,
-                            "%s: no step count (I64, one element): not an optimizer state", path));
-    memcpy(&steps, counter->data, sizeof steps);
-    if (steps < 0)
-        torch_check(cn_fail(CN_ERR_MODEL, "%s: the step count is %lld", path, (long long)steps));
-    /* Everything is read before anything is replaced. */
-    at::Tensor fresh[] = {at::zeros_like(model.master), at::zeros_like(model.m),
-                          at::zeros_like(model.v)};
-    const char *prefix[] = {"", "exp_avg.", "exp_avg_sq."};
-    for (size_t k = 0; k < 3; k++)
-        for (size_t i = 0; i < model.layout->n; i++) {
-            const shape_tensor &tensor = model.layout->tensors[i];
-            std::string name = std::string(prefix[k]) + tensor.name;
-            torch_check(safetensors_read_f32(file, name.c_str(), tensor.rank, tensor.shape,
-                                             data(fresh[k]) + model.layout->offset[i]));
-        }
-    model.master.copy_(fresh[0]);
-    model.m.copy_(fresh[1]);
-    model.v.copy_(fresh[2]);
-    model.steps = (uint64_t)steps;
-    if (model.context.half) model.compute.flat.copy_(model.master);
-    torch_compute_refresh(model.context, *model.layout, model.compute);
+    std::vector<cn_buffer> tensors;
+    const model_state state = state_of(model, tensors);
+    torch_check(state_load(&state, path));
+    if (model.context.half)
+        model.compute.flat
+            .narrow(0, (int64_t)model.shard.begin, (int64_t)(model.shard.end - model.shard.begin))
+            .copy_(model.master);
+    publish(model);
 }

@@ -241,3 +241,16 @@ std::vector<cn_buffer> torch_buffers(const torch_layout &layout, const at::Tenso
     }
     return buffers;
 }
+
+cn_buffer torch_flat(const at::Tensor &flat)
+{
+    cn_buffer b = {};
+    b.name = "parameters";
+    b.dtype = CN_DTYPE_F32;
+    b.rank = 1;
+    b.shape[0] = flat.numel();
+    b.count = (size_t)flat.numel();
+    b.data = flat.data_ptr();
+    b.device = flat.is_cpu() ? -1 : flat.get_device();
+    return b;
+}

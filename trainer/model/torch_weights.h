@@ -74,4 +74,7 @@ void torch_weights_init(const torch_layout &layout, const struct model_shape &sh
 std::vector<cn_buffer> torch_buffers(const torch_layout &layout, const at::Tensor &flat,
                                      const char *prefix, std::vector<std::string> &names);
 
+/* A flat array as one buffer. */
+cn_buffer torch_flat(const at::Tensor &flat);
+
 #endif

@@ -65,6 +65,19 @@ size_t value_head_buffers(const struct value_head *head, float *data, struct cn_
     return buffers_of(head, 0, data, out);
 }
 
+size_t value_head_flat_gradient(const struct value_head *head, struct cn_buffer *out)
+{
+    if (!head->all.n) return 0;
+    *out = (struct cn_buffer){.name = "value_head",
+                              .dtype = CN_DTYPE_F32,
+                              .rank = 1,
+                              .shape = {(int64_t)head->all.n},
+                              .count = head->all.n,
+                              .data = head->all.gradient,
+                              .device = -1};
+    return 1;
+}
+
 static enum cn_status need_head(const struct value_head *head)
 {
     if (head->all.m) return CN_OK;

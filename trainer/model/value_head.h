@@ -36,6 +36,9 @@ void value_head_close(struct value_head *head);
  * are, 0 without a head. */
 size_t value_head_buffers(const struct value_head *head, float *data, struct cn_buffer *out);
 
+/* The gradient as one buffer; returns 1, 0 without a head. */
+size_t value_head_flat_gradient(const struct value_head *head, struct cn_buffer *out);
+
 /* Weights, moments and step count as one safetensors file, and back.  Loading without `moments`
  * takes the weights only: the start of another run.  Everything is read before anything is
  * replaced.  Fails: CN_ERR_BUG without a head, CN_ERR_IO, CN_ERR_MODEL naming file and tensor. */
