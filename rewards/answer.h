@@ -5,7 +5,7 @@
 #ifndef REWARDS_ANSWER_H
 #define REWARDS_ANSWER_H
 
-#include "carnot/str.h"
+#include "carnot/reward.h"
 
 enum {
     ANSWER_DIGITS_MAX = 1000,    /* a longer number is refused, not compared */
@@ -47,6 +47,11 @@ bool answer_text_equal(struct cn_text a, struct cn_text b);
 
 /* Equal as numbers if both are numbers, else as text. */
 bool answer_equal(struct cn_text a, struct cn_text b);
+
+/* What a reply says behind its thinking part: all behind the last `after` (NULL or empty: the whole
+ * reply).  Empty if the reply, or the end of its prompt, opens <think> and `after` does not occur.
+ */
+struct cn_text answer_final_part(const struct cn_episode *episode, const char *after);
 
 struct cn_text answer_trim(struct cn_text text); /* without white space at both ends */
 size_t answer_find(struct cn_text text, size_t from, const char *what); /* SIZE_MAX: absent */

@@ -122,15 +122,6 @@ static struct code_rules rules_of(const struct settings *s)
                                .tests_max = (size_t)s->tests_max};
 }
 
-/* What follows the last `after`; all of it if that does not occur. */
-static struct cn_text final_part(const struct settings *settings, struct cn_text reply)
-{
-    size_t at =
-        settings->after && *settings->after ? answer_find_last(reply, settings->after) : SIZE_MAX;
-    size_t skip = at == SIZE_MAX ? 0 : at + strlen(settings->after);
-    return (struct cn_text){reply.data + skip, reply.length - skip};
-}
-
 static void choose_language(const struct settings *settings, const struct code_suite *suite,
                             struct code_found *program)
 {
@@ -195,7 +186,7 @@ static enum cn_status judge_one(const struct settings *settings, const struct cn
     const struct code_rules rules = rules_of(settings);
     const bool cut = episode->stop == CN_STOP_LENGTH || episode->stop == CN_STOP_TRUNCATED;
     struct code_found program =
-        code_find(final_part(settings, episode->response), settings->bare && !cut);
+        code_find(answer_final_part(episode, settings->after), settings->bare && !cut);
     struct code_suite suite;
     struct code_result result = {.verdict = CN_VERDICT_BAD_GOLD};
     const char *fault;

@@ -62,24 +62,15 @@ static bool leading_zero(struct cn_text text)
     return text.length > 1 && text.data[0] == '0' && text.data[1] >= '0' && text.data[1] <= '9';
 }
 
-/* The part of the reply that is searched.  False: the reply never left its thinking part. */
-static bool final_part(const struct settings *settings, struct cn_text reply, struct cn_text *out)
+/* The part of the reply that is searched. */
+static struct cn_text searched(const struct settings *settings, const struct cn_episode *episode)
 {
-    size_t at =
-        settings->after && settings->after[0] ? answer_find_last(reply, settings->after) : SIZE_MAX;
-    if (at != SIZE_MAX) {
-        size_t skip = at + strlen(settings->after);
-        reply.data += skip;
-        reply.length -= skip;
-    } else if (settings->after && answer_find(reply, 0, "<think>") != SIZE_MAX) {
-        return false;
-    }
+    struct cn_text reply = answer_final_part(episode, settings->after);
     if (reply.length > ANSWER_SCAN_MAX) {
         reply.data += reply.length - ANSWER_SCAN_MAX;
         reply.length = ANSWER_SCAN_MAX;
     }
-    *out = reply;
-    return true;
+    return reply;
 }
 
 static struct answer_found find_whole(struct cn_text reply)
@@ -174,8 +165,7 @@ static enum cn_verdict grade(const struct settings *settings, const struct cn_ep
     bool numeric, cut = episode->stop == CN_STOP_LENGTH || episode->stop == CN_STOP_TRUNCATED;
     if (read_gold(settings, gold_text, &gold, &numeric)) return CN_VERDICT_BAD_GOLD;
     if (cut && settings->truncated != TRUNCATED_SCORE) return CN_VERDICT_TRUNCATED;
-    if (!final_part(settings, episode->response, &reply))
-        return cut ? CN_VERDICT_TRUNCATED : CN_VERDICT_NO_ANSWER;
+    reply = searched(settings, episode);
     *found = find_answer(settings->policy, reply, numeric);
     if (cut && maybe_incomplete(found, reply)) return CN_VERDICT_TRUNCATED;
     return judge(found, &gold, gold_text, numeric, read);

@@ -21,6 +21,35 @@ static bool is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
+/* ---- the final part ---- */
+
+static const char thinking[] = "<think>";
+
+/* Whether the prompt ends with the opening of a thinking part, as some chat templates do. */
+static bool opens_thinking(struct cn_text prompt)
+{
+    const size_t n = sizeof thinking - 1;
+    prompt = answer_trim(prompt);
+    return prompt.length >= n && memcmp(prompt.data + prompt.length - n, thinking, n) == 0;
+}
+
+struct cn_text answer_final_part(const struct cn_episode *episode, const char *after)
+{
+    static const struct cn_text none = {"", 0};
+    struct cn_text reply = episode->response;
+    if (!after || !*after) return reply;
+    size_t at = answer_find_last(reply, after);
+    if (at == SIZE_MAX) {
+        bool open =
+            opens_thinking(episode->prompt_text) || answer_find(reply, 0, thinking) != SIZE_MAX;
+        return open ? none : reply;
+    }
+    at += strlen(after);
+    return (struct cn_text){reply.data + at, reply.length - at};
+}
+
+/* ---- places ---- */
+
 static bool in_set(char c, const char *set)
 {
     return c && strchr(set, c);

@@ -169,12 +169,6 @@ static enum cn_status read_golds(struct cn_text ground_truth, struct cn_arena *a
 static bool find_answer(const struct settings *settings, struct cn_text reply, struct cn_text *out)
 {
     static const char open[] = "<answer>", close[] = "</answer>";
-    size_t at =
-        settings->after && *settings->after ? answer_find_last(reply, settings->after) : SIZE_MAX;
-    if (at != SIZE_MAX) {
-        at += strlen(settings->after);
-        reply = (struct cn_text){reply.data + at, reply.length - at};
-    }
     if (settings->answer == PLACE_TAG) {
         size_t begin = answer_find_last(reply, open), end;
         if (begin == SIZE_MAX) return false;
@@ -199,7 +193,7 @@ static enum cn_status score_one(const struct settings *settings, const struct cn
     if (!n || !episode->ground_truth.length) return CN_OK;
     out->has_score = true;
     out->verdict = CN_VERDICT_NO_ANSWER;
-    if (!find_answer(settings, episode->response, &answer)) return CN_OK;
+    if (!find_answer(settings, answer_final_part(episode, settings->after), &answer)) return CN_OK;
     out->extracted = answer;
     out->verdict = CN_VERDICT_TOO_LARGE;
     CN_TRY(normalise(answer, arena, &said));

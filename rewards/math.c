@@ -5,7 +5,7 @@
  * its own, or null: the sequence is left out of training.  A known answer that cannot be graded is
  * always left out.  A budget is counted in operations, so what exceeds it is the answer's doing and
  * not the machine's. */
-#include "carnot/reward.h"
+#include "answer.h"
 
 #include "math_verify.h"
 
@@ -14,6 +14,7 @@
 
 struct settings {
     struct math_rules rules;
+    const char *after;
     double correct, wrong, no_answer, unparsable, too_large, budget, truncated;
 };
 
@@ -26,8 +27,8 @@ static const struct cn_option options[] = {
     {.name = "policy", .kind = CN_OPTION_CHOICE, .offset = RULE(policy), .fallback = "\"auto\"",
      .choices = "auto boxed_last gsm8k_hash answer_tag answer_line final_answer_is last_math last_number mcq whole",
      .help = "where the answer stands; auto: box, ####, <answer>, a line that says answer, the whole reply, the last formula, the last number"},
-    {.name = "after", .kind = CN_OPTION_TEXT, .offset = RULE(after), .fallback = "\"</think>\"", .nullable = true,
-     .help = "only what follows the last occurrence of this text is searched; a reply that opens <think> and never closes it has no answer"},
+    {.name = "after", .kind = CN_OPTION_TEXT, .offset = offsetof(struct settings, after), .fallback = "\"</think>\"", .nullable = true,
+     .help = "only what follows the last occurrence of this text is searched; a reply that opens <think>, or whose prompt does, and never closes it has no answer"},
     {.name = "percent", .kind = CN_OPTION_CHOICE, .offset = RULE(percent), .fallback = "\"bare\"", .choices = "value bare lenient",
      .help = "28% is 0.28 and nothing else; also 28 if one of both has a percent sign; also 28 for 0.28 without any sign"},
     {.name = "units", .kind = CN_OPTION_CHOICE, .offset = RULE(units), .fallback = "\"agree\"", .choices = "agree ignore",
@@ -85,7 +86,7 @@ static enum cn_status math_score(const void *given, const struct cn_episode *epi
     const struct settings *settings = given;
     for (size_t i = 0; i < n; i++) {
         const struct cn_episode *episode = &episodes[i];
-        const struct math_question question = {.reply = episode->response,
+        const struct math_question question = {.reply = answer_final_part(episode, settings->after),
                                                .gold = episode->ground_truth,
                                                .prompt = question_of(episode),
                                                .cut = episode->stop == CN_STOP_LENGTH ||

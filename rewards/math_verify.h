@@ -28,7 +28,6 @@ enum math_units { MATH_UNITS_AGREE, MATH_UNITS_IGNORE };
 
 struct math_rules {
     int policy, percent, units;
-    const char *after; /* only what follows its last occurrence counts; NULL: everything */
     double tolerance;  /* relative, between numbers; 0: the rules for decimals */
     bool set_relation; /* a known interval accepts an inequality */
     bool bare_bases;   /* a known number in a base accepts one without base */

@@ -89,13 +89,7 @@ static enum cn_verdict judge(const struct settings *settings, const struct cn_ep
                              pcre2_match_data *data, pcre2_match_context *context,
                              struct cn_text *caught)
 {
-    struct cn_text text = episode->response;
-    size_t at =
-        settings->after && *settings->after ? answer_find_last(text, settings->after) : SIZE_MAX;
-    if (at != SIZE_MAX) {
-        at += strlen(settings->after);
-        text = (struct cn_text){text.data + at, text.length - at};
-    }
+    struct cn_text text = answer_final_part(episode, settings->after);
     if (!text.data) text.data = "";
     if (text.length > ANSWER_SCAN_MAX) {
         text.data += text.length - ANSWER_SCAN_MAX;

@@ -58,6 +58,36 @@ TEST(a_number_is_extracted_in_one_form)
     bench_close(&bench);
 }
 
+TEST(a_thinking_part_that_the_prompt_opens_must_be_left)
+{
+    static const struct {
+        const char *prompt, *reply;
+        enum cn_verdict verdict;
+    } cases[] = {{"2 + 3?<think>\n", "maybe \\boxed{5}", CN_VERDICT_NO_ANSWER},
+                 {"2 + 3?<think>\n", "maybe 4</think>\\boxed{5}", CN_VERDICT_CORRECT},
+                 {"2 + 3?<think>\n", "\\boxed{5}</think>hm", CN_VERDICT_NO_ANSWER},
+                 {"<think> 2 + 3?", "\\boxed{5}", CN_VERDICT_CORRECT},
+                 {"2 + 3?", "\\boxed{5}", CN_VERDICT_CORRECT},
+                 {"2 + 3?", "<think>\\boxed{5}", CN_VERDICT_NO_ANSWER}};
+    static const char *const names[] = {"exact_answer", "math"};
+    for (size_t r = 0; r < 2; r++) {
+        struct bench bench;
+        if (bench_open(&bench, names[r], "{\"policy\": \"auto\"}") == CN_OK)
+            for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+                const struct cn_episode episode = {.prompt_text = cn_text(cases[i].prompt),
+                                                   .response = cn_text(cases[i].reply),
+                                                   .ground_truth = cn_text("5"),
+                                                   .stop = CN_STOP_EOS};
+                struct cn_outcome out;
+                CHECK_OK(bench_score(&bench, &episode, &out));
+                if (i != 2 || r == 1) /* exact_answer compares the whole reply then */
+                    CHECK_INT(out.verdict, cases[i].verdict);
+            }
+        cn_fail_clear();
+        bench_close(&bench);
+    }
+}
+
 TEST(a_reply_that_was_cut_off_counts_only_with_a_complete_answer)
 {
     struct bench score, wrong, mask;

@@ -184,11 +184,36 @@ static bool extreme(struct work *w, struct term t, acb_t x, slong prec)
     return good;
 }
 
+/* n! / (k! (n - k)!) where k is no integer. */
+static bool binomial_of_gammas(struct work *w, struct term t, acb_t n, slong prec)
+{
+    acb_t k;
+    acb_init(k);
+    bool good = ball_value(w, term_child(t, 1), k, prec) && spend(w, 3 * COST_GAMMA, prec);
+    if (good) {
+        acb_t rest;
+        acb_init(rest);
+        acb_sub(rest, n, k, prec);
+        acb_add_ui(rest, rest, 1, prec);
+        acb_rgamma(rest, rest, prec);
+        acb_add_ui(k, k, 1, prec);
+        acb_rgamma(k, k, prec);
+        acb_add_ui(n, n, 1, prec);
+        acb_gamma(n, n, prec);
+        acb_mul(n, n, k, prec);
+        acb_mul(n, n, rest, prec);
+        acb_clear(rest);
+    }
+    acb_clear(k);
+    return good;
+}
+
 static bool binomial(struct work *w, struct term t, acb_t x, slong prec)
 {
     acb_t n;
     long k;
-    if (!small_integer(w, term_child(t, 1), &k) || k < 0 || k > 500) return false;
+    if (!small_integer(w, term_child(t, 1), &k)) return binomial_of_gammas(w, t, x, prec);
+    if (k < 0 || k > 500) return false;
     acb_init(n);
     acb_set(n, x);
     acb_one(x);

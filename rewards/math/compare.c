@@ -1,7 +1,7 @@
 /* Comparison by structure: the known answer decides the type, this file walks down to the scalars.
  *
  *     list, set       same size and a perfect matching of members
- *     tuple, matrix   same shape, member by member
+ *     tuple, matrix   same shape, member by member (compare_tuple.c)
  *     set of numbers  sorted pieces (compare_set.c)
  *     relation        compare_relation.c
  *     text            folded
@@ -140,6 +140,30 @@ static bool members_match(struct work *w, const struct members *gold, const stru
     return true;
 }
 
+/* "k in Z": says what a name may be, and is no member. */
+static bool is_condition(struct term t)
+{
+    const struct node *node = term_node(t);
+    if (node->kind != NODE_RELATION || tree_count(t.tree, t.node) != 2) return false;
+    const struct node *set = term_node(term_child(t, 1));
+    return set->relation == RELATION_IN && set->kind == NODE_SET_NAME && set->id &&
+           term_node(term_child(t, 0))->kind == NODE_SYMBOL;
+}
+
+/* Drops the conditions of one side that has more members for them. */
+static void drop_conditions(struct members *longer, const struct members *shorter)
+{
+    int kept = 0;
+    for (int i = 0; i < shorter->n; i++)
+        if (is_condition(shorter->item[i])) return;
+    for (int i = 0; i < longer->n; i++)
+        kept += !is_condition(longer->item[i]);
+    if (kept != shorter->n || !kept) return;
+    longer->n = 0;
+    for (int i = 0; longer->n < kept; i++)
+        if (!is_condition(longer->item[i])) longer->item[longer->n++] = longer->item[i];
+}
+
 static bool lists_equal(struct work *w, struct term gold, struct term answer)
 {
     struct members a = {.n = 0}, b = {.n = 0};
@@ -155,47 +179,9 @@ static bool lists_equal(struct work *w, struct term gold, struct term answer)
     }
     collect(gold, false, &a);
     collect(answer, false, &b);
+    if (a.n > b.n) drop_conditions(&a, &b);
+    if (b.n > a.n) drop_conditions(&b, &a);
     return members_match(w, &a, &b);
-}
-
-/* ---- tuples and matrices ---- */
-
-static bool children_equal(struct work *w, struct term gold, struct term answer)
-{
-    int16_t g = term_node(gold)->child, a = term_node(answer)->child;
-    for (; g >= 0 && a >= 0; g = gold.tree->node[g].next, a = answer.tree->node[a].next)
-        if (!terms_equal(w, term_at(gold, g), term_at(answer, a))) return false;
-    w->tier = "structure";
-    return g < 0 && a < 0;
-}
-
-static bool tuples_equal(struct work *w, struct term gold, struct term answer)
-{
-    const struct node *g = term_node(gold), *a = term_node(answer);
-    int n = tree_count(gold.tree, gold.node);
-    if (a->kind == NODE_INTERVAL && n == 2 && g->flag == '(') return sets_equal(w, gold, answer);
-    if (a->kind != NODE_TUPLE || a->flag != g->flag) return false;
-    return children_equal(w, gold, answer);
-}
-
-/* A matrix may be answered as a bracket of rows. */
-static bool matrices_equal(struct work *w, struct term gold, struct term answer)
-{
-    const struct node *g = term_node(gold), *a = term_node(answer);
-    if (a->kind == NODE_MATRIX)
-        return g->id == a->id && g->flag == a->flag && children_equal(w, gold, answer);
-    if (tree_count(answer.tree, answer.node) != g->id) return false;
-    int16_t cell = g->child;
-    for (int row = 0; row < g->id; row++) {
-        struct term line = term_child(answer, row);
-        uint8_t kind = term_node(line)->kind;
-        bool bracket = kind == NODE_TUPLE || kind == NODE_INTERVAL;
-        if (!bracket || tree_count(answer.tree, line.node) != g->flag) return false;
-        for (int column = 0; column < g->flag; column++, cell = gold.tree->node[cell].next)
-            if (!terms_equal(w, term_at(gold, cell), term_child(line, column))) return false;
-    }
-    w->tier = "structure";
-    return true;
 }
 
 /* ---- words, bases, units ---- */
@@ -224,34 +210,47 @@ static bool bases_equal(struct work *w, struct term gold, struct term answer)
     return same;
 }
 
-/* "5 m": a letter behind a number that is a unit, if the known answer has no names. */
-static struct term without_letter_unit(struct term gold, struct term answer)
+/* Whether "5 m" may mean a number and its unit: a letter behind a space that is one. */
+static bool has_letter_unit(struct term t)
 {
-    const struct node *node = term_node(answer);
-    if (node->kind != NODE_MULTIPLY || free_names(gold)) return answer;
-    struct term number = term_child(answer, 0), letter = term_child(answer, 1);
-    const struct node *last = term_node(letter);
-    if (last->kind != NODE_SYMBOL || free_names(number)) return answer;
-    const struct token *token = last->unit >= 0 ? &answer.tree->token[last->unit] : NULL;
-    bool unit = token && token->space && strchr("mgshLJNWVKA", token->text.data[0]) &&
-                token->text.length == 1;
-    return unit ? number : answer;
+    const struct node *node = term_node(t);
+    if (node->kind != NODE_MULTIPLY) return false;
+    struct term letter = term_child(t, 1);
+    bool power = term_node(letter)->kind == NODE_POWER && !free_names(term_child(letter, 1));
+    const struct node *last = term_node(power ? term_child(letter, 0) : letter);
+    if (last->kind != NODE_SYMBOL || free_names(term_child(t, 0))) return false;
+    const struct token *token = last->unit >= 0 ? &t.tree->token[last->unit] : NULL;
+    return token && token->space && strchr("mgshLJNWVKA", token->text.data[0]) &&
+           token->text.length == 1;
+}
+
+/* A value and the unit behind it; unit.node -1: none. */
+struct quantity {
+    struct term value, unit;
+};
+
+static struct quantity quantity(struct term t, bool letters)
+{
+    struct quantity out = {t, term_at(t, -1)};
+    if (letters && has_letter_unit(t)) {
+        out.value = term_child(t, 0);
+        out.unit = term_child(t, 1);
+        return out;
+    }
+    for (; term_node(out.value)->kind == NODE_UNIT; out.value = term_child(out.value, 0))
+        if (out.unit.node < 0) out.unit = out.value;
+    return out;
 }
 
 /* Splits the units off; false: both have one and they differ. */
 static bool strip_units(struct work *w, struct term *gold, struct term *answer)
 {
-    struct term g = *gold, a = *answer;
-    bool one = false, two = false;
-    while (term_node(g)->kind == NODE_UNIT)
-        one = true, g = term_child(g, 0);
-    while (term_node(a)->kind == NODE_UNIT)
-        two = true, a = term_child(a, 0);
-    bool agree = !one || !two || w->rules->units == MATH_UNITS_IGNORE ||
-                 units_agree(gold->tree, gold->node, answer->tree, answer->node);
-    *gold = g;
-    *answer = a;
-    return agree;
+    struct quantity g = quantity(*gold, term_node(*answer)->kind == NODE_UNIT);
+    struct quantity a = quantity(*answer, !free_names(*gold));
+    *gold = g.value;
+    *answer = a.value;
+    return g.unit.node < 0 || a.unit.node < 0 || w->rules->units == MATH_UNITS_IGNORE ||
+           units_agree(g.unit.tree, g.unit.node, a.unit.tree, a.unit.node);
 }
 
 /* ---- the walk ---- */
@@ -270,11 +269,14 @@ static struct term last_of_chain(struct term t)
     return last;
 }
 
-static bool names_agree(struct term gold, struct term answer)
+/* Whether two names may mean the same: "x" and "x", "x" and "x_1". */
+static bool names_agree(const struct work *w, struct term gold, struct term answer)
 {
     struct term g = term_child(gold, 0), a = term_child(answer, 0);
-    return term_node(g)->kind != NODE_SYMBOL || term_node(a)->kind != NODE_SYMBOL ||
-           term_node(g)->id == term_node(a)->id;
+    if (term_node(g)->kind != NODE_SYMBOL || term_node(a)->kind != NODE_SYMBOL) return true;
+    const char *one = w->names.text[term_node(g)->id], *two = w->names.text[term_node(a)->id];
+    size_t n = strcspn(one, "_"), m = strcspn(two, "_");
+    return strcmp(one, two) == 0 || (n == m && memcmp(one, two, n) == 0 && (!one[n] || !two[m]));
 }
 
 static bool relations_equal(struct work *w, struct term gold, struct term answer)
@@ -288,10 +290,13 @@ static bool relations_equal(struct work *w, struct term gold, struct term answer
     if (relation && is_inequality(answer)) return sets_equal(w, gold, answer);
     if (relation && equations_equal(w, gold, answer)) return true;
     if (value.node < 0) return false; /* an equation: no bare value stands for it */
+    if (term_node(answer)->kind == NODE_LIST && term_node(value)->kind == NODE_TUPLE &&
+        term_node(term_child(gold, 0))->kind == NODE_TUPLE)
+        return assignments_equal(w, term_child(gold, 0), value, answer);
     if (!relation) return terms_equal(w, value, answer);
     other = assigned(answer);
     if (other.node < 0) other = last_of_chain(answer);
-    return other.node >= 0 && names_agree(gold, answer) &&
+    return other.node >= 0 && names_agree(w, gold, answer) &&
            term_node(other)->kind != NODE_RELATION && terms_equal(w, value, other);
 }
 
@@ -305,11 +310,25 @@ static bool set_answers(struct work *w, struct term gold, struct term answer)
     return sets_equal(w, gold, answer);
 }
 
+/* "1/2 or 0.5" */
+static bool every_member_equals(struct work *w, struct term gold, struct term answer)
+{
+    for (int16_t at = term_node(answer)->child; at >= 0; at = answer.tree->node[at].next)
+        if (!terms_equal(w, gold, term_at(answer, at))) return false;
+    return true;
+}
+
 bool terms_equal(struct work *w, struct term gold, struct term answer)
 {
     const struct node *g = term_node(gold);
     if (!work_spend(w, 1)) return false;
-    if (g->kind == NODE_RELATION) return relations_equal(w, gold, answer);
+    if (g->kind == NODE_RELATION) {
+        struct term value = last_of_chain(gold);
+        if (value.node != gold.node && terms_equal(w, value, answer)) return true; /* 3/8 = 0.375 */
+        return relations_equal(w, gold, answer);
+    }
+    bool bracket = g->kind == NODE_TUPLE || g->kind == NODE_INTERVAL;
+    if (bracket && term_node(answer)->kind == NODE_MATRIX) return matrices_equal(w, answer, gold);
     if (is_set(gold)) {
         struct term value = assigned(answer);
         return set_answers(w, gold, value.node >= 0 ? value : answer);
@@ -319,19 +338,27 @@ bool terms_equal(struct work *w, struct term gold, struct term answer)
         sets_equal(w, gold, answer))
         return true;
     if (g->kind == NODE_SET && is_set(answer)) return sets_equal(w, gold, answer);
+    if (g->kind == NODE_TUPLE && is_set(answer) && term_node(answer)->kind != NODE_INTERVAL)
+        return sets_equal(w, gold, answer);
     gold = unwrap(gold);
     answer = last_of_chain(unwrap(answer));
     g = term_node(gold);
     if (g->kind == NODE_MATRIX) return matrices_equal(w, gold, answer);
-    if (is_list(gold) || is_list(answer)) return lists_equal(w, gold, answer);
+    bool plain = g->kind == NODE_TUPLE && term_node(answer)->kind == NODE_LIST;
+    if (term_node(answer)->kind == NODE_LIST && term_node(answer)->flag == 'o' && !is_list(gold))
+        return every_member_equals(w, gold, answer);
+    if (!plain && (is_list(gold) || is_list(answer))) return lists_equal(w, gold, answer);
     if (g->kind == NODE_TUPLE && is_inequality(answer) &&
         (w->rules->set_relation || term_node(answer)->flag == SET_BUILDER))
         return sets_equal(w, gold, answer);
     if (g->kind == NODE_TUPLE) return tuples_equal(w, gold, answer);
     if (g->kind == NODE_TEXT) return text_nodes_equal(gold, answer);
+    if (g->kind == NODE_PROPORTION) return proportions_equal(w, gold, answer);
     if (!strip_units(w, &gold, &answer)) return false;
-    answer = without_letter_unit(gold, answer);
     if (term_node(gold)->kind == NODE_BASE) return bases_equal(w, gold, answer);
+    if (term_node(gold)->kind == NODE_RATIO && term_node(answer)->kind == NODE_RATIO &&
+        children_equal(w, gold, answer))
+        return true; /* "12:00" has no value */
     return scalars_equal(w, gold, answer);
 }
 

@@ -5,6 +5,10 @@
  * compared where an inequality bounds one name. */
 #include "work.h"
 
+#include <string.h>
+
+static bool is_tuple_of_names(struct term t);
+
 /* Only names: "x", "f(x)", "AB", "\angle ABC": what a value can be assigned to. */
 static bool only_names(struct term t)
 {
@@ -15,7 +19,14 @@ static bool only_names(struct term t)
     case NODE_TEXT:
         return true;
     case NODE_MULTIPLY:
+    case NODE_RATIO:
         return only_names(term_child(t, 0)) && only_names(term_child(t, 1));
+    case NODE_POWER: /* "f^{-1}(x)" */
+        return term_node(term_child(t, 0))->kind == NODE_SYMBOL &&
+               strchr("fgh", t.tree->names->text[term_node(term_child(t, 0))->id][0]) != NULL &&
+               term_node(term_child(t, 1))->kind == NODE_NEGATE;
+    case NODE_PROPORTION:
+        return is_tuple_of_names(t);
     case NODE_UNIT:
         return only_names(term_child(t, 0));
     case NODE_CALL: /* "|AB| = 5" */
@@ -28,7 +39,7 @@ static bool only_names(struct term t)
 static bool is_tuple_of_names(struct term t)
 {
     const struct node *node = term_node(t);
-    if (node->kind != NODE_TUPLE) return only_names(t);
+    if (node->kind != NODE_TUPLE && node->kind != NODE_PROPORTION) return only_names(t);
     for (int16_t child = node->child; child >= 0; child = t.tree->node[child].next)
         if (!only_names(term_at(t, child))) return false;
     return true;

@@ -38,8 +38,8 @@ static const char *const anchors[] = {"answer",  "答案",     "答え",     "re
                                       "antwort", "resposta", "risposta", "ответ",     "Ответ",
                                       "สรุป",     "jawaban",  NULL};
 /* What links it to the answer. */
-static const char *const links[] = {"is", "est", "es", "ist", "è",  "é", "是",
-                                    "为", "為",  "は", ":",   "：", "=", NULL};
+static const char *const links[] = {"is", "est", "es", "ist", "è", "é", "是", "为",
+                                    "為", "は",  ":",  "：",  "=", "–", "—",  NULL};
 
 /* Length of the link at `at`; a word must end there. */
 static size_t link_at(struct cn_text text, size_t at)
@@ -60,6 +60,9 @@ static size_t behind_anchor(struct cn_text text, size_t at)
         if ((n = link_at(text, at)) > 0) {
             linked = true;
             at += n;
+        } else if (has_folded(text, at, "- ") && text.data[at - 1] == ' ') { /* "Answer - 6" */
+            linked = true;
+            at += 2;
         } else if (at < text.length && strchr(" *_\t", text.data[at])) {
             at++;
         } else {

@@ -22,11 +22,37 @@ static bool has(struct cn_text text, size_t at, const char *what)
     return at <= text.length && text.length - at >= n && memcmp(text.data + at, what, n) == 0;
 }
 
+int raised_digit(struct cn_text text, size_t at)
+{
+    static const char *const raised[] = {"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
+    for (int i = 0; i < 10; i++)
+        if (has(text, at, raised[i])) return i;
+    return -1;
+}
+
+static size_t raised_bytes(int digit)
+{
+    return digit >= 1 && digit <= 3 ? 2 : 3;
+}
+
+size_t raised_length(struct cn_text text, size_t at, bool *minus)
+{
+    size_t i = at;
+    int digit;
+    *minus = has(text, at, "⁻");
+    if (*minus) i += RAISED_MINUS;
+    size_t begin = i;
+    while ((digit = raised_digit(text, i)) >= 0)
+        i += raised_bytes(digit);
+    return i > begin ? i - at : 0;
+}
+
 /* Length of a separator of groups at `at`; a plain comma only outside brackets. */
 static size_t separator_at(struct cn_text text, size_t at, bool nested)
 {
-    static const char *const separators[] = {"{,}",          ",\\!",     "\\!",          "\\,", "_",
-                                             "\xe2\x80\x89", "\xc2\xa0", "\xe2\x80\xaf", NULL};
+    static const char *const separators[] = {"{,}",          ",\\! ", ",\\!",         "\\!",
+                                             "\\,",          "_",     "\xe2\x80\x89", "\xc2\xa0",
+                                             "\xe2\x80\xaf", NULL};
     for (const char *const *s = separators; *s; s++)
         if (has(text, at, *s)) return strlen(*s);
     return !nested && has(text, at, ",") ? 1 : 0;
@@ -98,11 +124,12 @@ static enum fault collect(struct cn_text text, struct digits *out)
     for (size_t i = 0; i < text.length;) {
         char c = text.data[i];
         size_t n;
-        if (is_digit(c)) {
+        int raised = (unsigned char)c >= 0x80 ? raised_digit(text, i) : -1;
+        if (is_digit(c) || raised >= 0) {
             if (out->n == LIMIT_DIGITS) return FAULT_TOO_LARGE;
-            out->digit[out->n++] = c;
+            out->digit[out->n++] = raised < 0 ? c : (char)('0' + raised);
             out->behind += out->point;
-            i++;
+            i += raised < 0 ? 1 : raised_bytes(raised);
         } else if (c == '.') {
             out->point = true;
             i++;

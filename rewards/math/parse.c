@@ -152,6 +152,15 @@ static int16_t degrees(struct parser *p, int16_t number)
     return parse_adopt(p, node, number);
 }
 
+/* "5^{th}" is 5. */
+static bool is_ordinal(const struct token *token)
+{
+    static const char *const ordinals[] = {"st", "nd", "rd", "th"};
+    for (size_t i = 0; i < sizeof ordinals / sizeof *ordinals; i++)
+        if (cn_text_is(token->text, ordinals[i])) return true;
+    return false;
+}
+
 /* "^" has been read: degrees, primes, or an exponent. */
 static int16_t exponent(struct parser *p, int16_t base)
 {
@@ -165,6 +174,10 @@ static int16_t exponent(struct parser *p, int16_t base)
         return node;
     }
     if (parse_accept(p, TOKEN_PRIME, -1)) return base;
+    if (group && is_ordinal(inner) && inner[1].kind == TOKEN_CLOSE) {
+        p->at = (int16_t)(p->at + 3);
+        return base;
+    }
     bool minus = !group && parse_accept(p, TOKEN_SIGN, '-');
     int16_t power = minus ? parse_power(p) : parse_argument(p);
     if (!minus && parse_accept(p, TOKEN_SIGN, '^')) power = exponent(p, power);
@@ -198,46 +211,6 @@ int16_t parse_power(struct parser *p)
     return node;
 }
 
-/* Whether the token begins a unit behind a complete number: \text{...}, or a word that is one. */
-static bool starts_unit(const struct parser *p)
-{
-    const struct token *token = parse_peek(p);
-    if (token->kind == TOKEN_TEXT || token->kind == TOKEN_CURRENCY) return true;
-    if (token->kind == TOKEN_NAME && token->roman && token->text.length == 1) return true;
-    return token->kind == TOKEN_WORD && (token->text.length > 4 || unit_known(token->text));
-}
-
-/* Wraps a term in the unit that follows: words, powers of words, words behind a slash. */
-static int16_t unit(struct parser *p, int16_t term)
-{
-    int16_t node = parse_node(p, NODE_UNIT, 0), begin = p->at;
-    for (bool first = true;; first = false) {
-        const struct token *token = parse_peek(p);
-        bool word = token->kind == TOKEN_TEXT || token->kind == TOKEN_WORD ||
-                    token->kind == TOKEN_CURRENCY || (token->kind == TOKEN_NAME && !first) ||
-                    (token->kind == TOKEN_NAME && token->roman) || token->kind == TOKEN_DEGREE;
-        bool power = !first && token->kind == TOKEN_SIGN && token->id == '^';
-        bool joined = !first && token->kind == TOKEN_SIGN && strchr("*/", token->id) &&
-                      (token[1].kind == TOKEN_TEXT || token[1].kind == TOKEN_WORD ||
-                       token[1].kind == TOKEN_NAME);
-        if (power) {
-            p->at++;
-            bool group = parse_accept(p, TOKEN_OPEN, '{');
-            parse_accept(p, TOKEN_SIGN, '-');
-            if (!parse_expect(p, TOKEN_NUMBER, -1)) return -1;
-            if (group && !parse_expect(p, TOKEN_CLOSE, '}')) return -1;
-        } else if (word || joined) {
-            p->at++;
-        } else {
-            break;
-        }
-    }
-    if (node < 0) return -1;
-    p->tree->node[node].unit = begin;
-    p->tree->node[node].unit_end = p->at;
-    return parse_adopt(p, node, term);
-}
-
 /* A sign in front of a term: minus, plus (kind NODE_ADD), plus or minus. */
 static int16_t negated(struct parser *p, enum node_kind kind)
 {
@@ -256,6 +229,12 @@ static bool bare_number(const struct parser *p, int16_t node)
     return n->kind == NODE_NUMBER && !n->paren;
 }
 
+static bool is_ratio(const struct parser *p, int16_t node)
+{
+    const struct node *n = &p->tree->node[node];
+    return (n->kind == NODE_RATIO || n->kind == NODE_PROPORTION) && !n->paren;
+}
+
 int16_t parse_term(struct parser *p)
 {
     if (parse_accept(p, TOKEN_SIGN, '-')) return negated(p, NODE_NEGATE);
@@ -270,17 +249,25 @@ int16_t parse_term(struct parser *p)
             bool minus = parse_accept(p, TOKEN_SIGN, '-'); /* "2 * -3" */
             int16_t factor = parse_power(p);
             if (minus) factor = parse_adopt(p, parse_node(p, NODE_NEGATE, 0), factor);
+            if (ratio && is_ratio(p, node)) { /* "1 : 2 : 3" */
+                p->tree->node[node].kind = NODE_PROPORTION;
+                node = parse_adopt(p, node, factor);
+                continue;
+            }
             node = parse_binary(p,
                                 divide  ? NODE_DIVIDE
                                 : ratio ? NODE_RATIO
                                         : NODE_MULTIPLY,
                                 node, factor);
-        } else if (starts_unit(p)) {
-            node = unit(p, node);
+        } else if (parse_starts_unit(p)) {
+            node = parse_unit(p, node);
         } else if (parse_accept(p, TOKEN_FUNCTION, FUNCTION_MOD)) {
             int16_t call = parse_adopt(p, parse_node(p, NODE_CALL, FUNCTION_MOD), node);
             node = parse_adopt(p, call, parse_power(p));
+        } else if (parse_starts_remark(p)) {
+            if (!parse_remark(p, node)) return parse_fail(p, FAULT_SYNTAX);
         } else if (parse_starts_atom(p)) {
+            if (parse_is(p, TOKEN_COUNT, -1)) return parse_fail(p, FAULT_SYNTAX);
             /* two bare numbers side by side are no product */
             if (parse_is(p, TOKEN_NUMBER, -1) && bare_number(p, node))
                 return parse_fail(p, FAULT_SYNTAX);
@@ -319,6 +306,12 @@ int16_t parse_sum(struct parser *p)
 static int16_t parse_side(struct parser *p)
 {
     int16_t node = parse_sum(p);
+    if (node >= 0 && parse_accept(p, TOKEN_SIGN, 'O')) /* {a + b \over c} */
+        return parse_binary(p, NODE_DIVIDE, node, parse_sum(p));
+    if (node >= 0 && parse_accept(p, TOKEN_SIGN, 'C')) {
+        int16_t call = parse_adopt(p, parse_node(p, NODE_CALL, FUNCTION_BINOM), node);
+        return parse_adopt(p, call, parse_sum(p));
+    }
     while (node >= 0) {
         const struct token *token = parse_peek(p);
         if (token->kind != TOKEN_SIGN || !strchr("und", token->id)) break;
@@ -352,10 +345,13 @@ int16_t parse_relation(struct parser *p)
     while (node >= 0 && parse_is(p, TOKEN_RELATION, -1)) {
         uint8_t relation = parse_peek(p)->id;
         p->at++;
-        if (relation == RELATION_ABOUT) {
+        bool name =
+            p->tree->node[node].kind == NODE_SYMBOL || p->tree->node[node].kind == NODE_APPLY;
+        if (relation == RELATION_ABOUT && (!name || chain >= 0)) {
             skip_approximation(p);
             break;
         }
+        if (relation == RELATION_ABOUT) relation = RELATION_EQUAL;
         if (parse_is(p, TOKEN_END, -1)) return parse_fail(p, FAULT_SYNTAX);
         int16_t operand = parse_side(p);
         if (operand < 0) return -1;
@@ -388,6 +384,8 @@ static void skip_label(struct parser *p)
 static int16_t parse_item(struct parser *p)
 {
     skip_label(p);
+    if (!parse_accept(p, TOKEN_RELATION, RELATION_ABOUT))
+        parse_accept(p, TOKEN_RELATION, RELATION_EQUAL);
     return parse_relation(p);
 }
 

@@ -37,9 +37,14 @@ int16_t parse_atom(struct parser *p);     /* parse_atom.c */
 int16_t parse_argument(struct parser *p); /* of \frac, ^, _: a group or one token */
 int16_t parse_bracket(struct parser *p);  /* parse_group.c: ( [ \{ { | and matrices */
 int16_t parse_matrix(struct parser *p);
-int16_t parse_big(struct parser *p);            /* sum and product */
-int16_t parse_function(struct parser *p);       /* parse_function.c */
+int16_t parse_big(struct parser *p); /* sum and product */
+int16_t parse_function(struct parser *p);
 bool parse_starts_atom(const struct parser *p); /* a factor may follow without a sign */
+
+bool parse_starts_unit(const struct parser *p); /* parse_behind.c */
+int16_t parse_unit(struct parser *p, int16_t term);
+bool parse_starts_remark(const struct parser *p);
+bool parse_remark(struct parser *p, int16_t node);
 
 bool unit_known(struct cn_text word); /* units.c */
 

@@ -123,11 +123,21 @@ static int16_t scaled(struct parser *p, int16_t node)
     return node;
 }
 
+/* "2023-05-01" is no difference: a number in a sum does not begin with 0. */
+static bool is_date_part(const struct parser *p, int16_t at)
+{
+    const struct token *token = &p->tree->token[at];
+    if (at < 2 || token[-1].kind != TOKEN_SIGN || !strchr("-/", token[-1].id)) return false;
+    return token[-2].kind == TOKEN_NUMBER && token->text.length == 2 &&
+           token->text.data[0] == '0' && token->text.data[1] != '.';
+}
+
 static int16_t number(struct parser *p)
 {
     int16_t token = p->at++;
     const struct token *next = parse_peek(p);
     if (next->kind == TOKEN_SIGN && next->id == '_') return based(p, token);
+    if (is_date_part(p, token)) return parse_fail(p, FAULT_SYNTAX);
     int16_t node = parse_node(p, NODE_NUMBER, 0);
     if (node < 0) return -1;
     struct node *out = &p->tree->node[node];
@@ -300,6 +310,7 @@ static int16_t accent(struct parser *p)
     struct name name = {.n = 0};
     const char mark[2] = {(char)parse_peek(p)->id, 0};
     p->at++;
+    if (mark[0] == 'u') return parse_argument(p); /* underlined */
     if (!spell_argument(p, &name)) return parse_fail(p, FAULT_SYNTAX);
     if (mark[0] == 'v' || mark[0] == 'h') spell(&name, cn_text(mark));
     return finish_name(p, &name);

@@ -56,7 +56,7 @@ enum token_kind {
     TOKEN_CLOSE,    /* id: ) ] } s f c */
     TOKEN_BAR,
     TOKEN_SIGN,   /* id: + - * / ^ _ ! % , ; : & \n (row end) u (union) n (intersection)
-                   * d (difference) p (plus or minus) q (minus or plus) */
+                   * d (difference) p (plus or minus) q (minus or plus) O (\over) C (\choose) */
     TOKEN_UNKNOWN /* a command that nobody here knows */
 };
 
@@ -116,11 +116,12 @@ enum node_kind {
     NODE_PRODUCT,
     NODE_PLUS_MINUS, /* children: a, b; flag: minus first */
     NODE_PERCENT,
-    NODE_UNIT,  /* child; tokens [unit, unit_end) */
-    NODE_BASE,  /* digits as written: token; id: base */
-    NODE_RATIO, /* a : b */
-    NODE_TUPLE, /* flag: the bracket, '(' or '[' */
-    NODE_LIST,  /* bare: flag 'o' if joined by or */
+    NODE_UNIT,       /* child; tokens [unit, unit_end) */
+    NODE_BASE,       /* digits as written: token; id: base */
+    NODE_RATIO,      /* a : b */
+    NODE_PROPORTION, /* a : b : c ... */
+    NODE_TUPLE,      /* flag: the bracket, '(' or '[' */
+    NODE_LIST,       /* bare: flag 'o' if joined by or */
     NODE_SET,
     NODE_INTERVAL, /* children: ends; flag: OPEN_LEFT, OPEN_RIGHT */
     NODE_SET_NAME, /* id as the token's */
@@ -189,6 +190,12 @@ size_t character_token(struct cn_text text, size_t at, struct token *out);
 
 /* Number as written, without its sign.  Fails: FAULT_SYNTAX, FAULT_TOO_LARGE. */
 enum fault number_value(struct cn_text text, struct node *out);
+
+/* The digit that Unicode raises at `at`, -1: none; and the bytes of a run of them, a minus in front
+ * of it included, 0: none. */
+enum { RAISED_MINUS = 3 }; /* bytes of that minus */
+int raised_digit(struct cn_text text, size_t at);
+size_t raised_length(struct cn_text text, size_t at, bool *minus);
 
 /* Length of the number at `at`, 0: none; *unclear is set where a comma can be read both ways.
  * nested: inside brackets, where a plain comma separates. */

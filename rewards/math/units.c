@@ -18,7 +18,7 @@ static const char *const units[] = {"cm centimeter centimeters centimetre centim
                                     "kg kilogram kilograms",
                                     "g gram grams",
                                     "mg milligram milligrams",
-                                    "lb lbs pound pounds",
+                                    "lb lbs pound pounds £",
                                     "oz ounce ounces",
                                     "t ton tons tonne tonnes",
                                     "s sec secs second seconds",
@@ -30,13 +30,13 @@ static const char *const units[] = {"cm centimeter centimeters centimetre centim
                                     "year years yr yrs",
                                     "dollar dollars $ usd",
                                     "cent cents",
-                                    "euro euros",
-                                    "yuan",
-                                    "rupee rupees rs",
+                                    "euro euros €",
+                                    "yuan ¥ ￥",
+                                    "rupee rupees rs ₹",
                                     "degree degrees d deg",
                                     "rad radian radians",
-                                    "mph",
-                                    "kph kmh",
+                                    "mi/h mph",
+                                    "km/h kph kmh",
                                     "L l liter liters litre litres",
                                     "mL ml milliliter milliliters",
                                     "unit units",
@@ -149,8 +149,15 @@ static void spell_unit(const struct tree *tree, int16_t node, struct spelling *o
     const struct node *unit = &tree->node[node];
     out->n = 0;
     out->square = out->cubic = false;
+    if (unit->kind == NODE_SYMBOL) add_word(out, tree->token[unit->unit].text); /* "5 m" */
+    if (unit->kind == NODE_POWER) {                                             /* "5 m^2" */
+        const struct node *base = &tree->node[unit->child], *power = &tree->node[base->next];
+        add_word(out, tree->token[base->unit].text);
+        out->square = fmpq_cmp_si(&power->value, 2) == 0;
+        out->cubic = fmpq_cmp_si(&power->value, 3) == 0;
+    }
     if (unit->id == 'd') add(out, "degree", 6);
-    for (int16_t i = unit->unit; i < unit->unit_end; i++) {
+    for (int16_t i = unit->unit; unit->kind == NODE_UNIT && i < unit->unit_end; i++) {
         const struct token *token = &tree->token[i];
         if (token->kind == TOKEN_CURRENCY && (!token->text.length || token->text.data[0] == '$'))
             add(out, "dollar", 6);

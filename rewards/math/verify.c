@@ -327,22 +327,6 @@ static void search(struct verifier *v, struct cn_text reply, struct math_result 
 
 /* ---- the final segment ---- */
 
-/* The part of the reply that is searched.  False: it never left its thinking part. */
-static bool final_segment(const struct math_rules *rules, struct cn_text reply, struct cn_text *out)
-{
-    bool delimited = rules->after && rules->after[0];
-    size_t at = delimited ? find_last(reply, rules->after) : SIZE_MAX;
-    if (at != SIZE_MAX) {
-        size_t skip = at + strlen(rules->after);
-        reply = find_slice(reply, skip, reply.length);
-    } else if (delimited && find_text(reply, 0, "<think>") != SIZE_MAX) {
-        return false;
-    }
-    if (reply.length > SCAN_MAX) reply = find_slice(reply, reply.length - SCAN_MAX, reply.length);
-    *out = reply;
-    return true;
-}
-
 /* Steps behind every verbatim copy of the question: what it says is not the policy's answer. */
 static struct cn_text without_question(struct cn_text reply, struct cn_text question)
 {
@@ -404,7 +388,8 @@ static void verify(struct verifier *v, const struct math_question *question,
     if (read_gold(v, question->gold)) return;
     out->gold_type = v->gold_type;
     out->verdict = question->cut ? CN_VERDICT_TRUNCATED : CN_VERDICT_NO_ANSWER;
-    if (!final_segment(v->work.rules, question->reply, &reply)) return;
+    reply = question->reply;
+    if (reply.length > SCAN_MAX) reply = find_slice(reply, reply.length - SCAN_MAX, reply.length);
     reply = until_special(without_question(reply, question->prompt));
     search(v, reply, out);
     if (question->cut && maybe_incomplete(out, reply)) out->verdict = CN_VERDICT_TRUNCATED;

@@ -44,7 +44,7 @@ static const struct entry commands[] = {
     {"frac", TOKEN_FRACTION, 0, NULL}, {"dfrac", TOKEN_FRACTION, 0, NULL}, {"tfrac", TOKEN_FRACTION, 0, NULL}, {"cfrac", TOKEN_FRACTION, 0, NULL},
     {"sqrt", F(SQRT)}, {"binom", F(BINOM)}, {"dbinom", F(BINOM)}, {"tbinom", F(BINOM)},
     {"pi", C(PI)}, {"infty", C(INFINITY)}, {"infin", C(INFINITY)},
-    {"cdot", SIGN('*')}, {"times", SIGN('*')}, {"ast", SIGN('*')}, {"star", SIGN('*')}, {"div", SIGN('/')}, {"over", SIGN('/')},
+    {"cdot", SIGN('*')}, {"times", SIGN('*')}, {"ast", SIGN('*')}, {"star", SIGN('*')}, {"div", SIGN('/')}, {"over", SIGN('O')}, {"choose", SIGN('C')},
     {"pm", SIGN('p')}, {"mp", SIGN('q')}, {"cup", SIGN('u')}, {"bigcup", SIGN('u')}, {"cap", SIGN('n')}, {"bigcap", SIGN('n')}, {"setminus", SIGN('d')}, {"backslash", SIGN('d')}, {"smallsetminus", SIGN('d')}, {"colon", SIGN(':')},
     {"le", R(LESS_EQUAL)}, {"leq", R(LESS_EQUAL)}, {"leqslant", R(LESS_EQUAL)}, {"leqq", R(LESS_EQUAL)}, {"ge", R(GREATER_EQUAL)}, {"geq", R(GREATER_EQUAL)}, {"geqslant", R(GREATER_EQUAL)}, {"geqq", R(GREATER_EQUAL)},
     {"lt", R(LESS)}, {"gt", R(GREATER)}, {"ne", R(UNEQUAL)}, {"neq", R(UNEQUAL)}, {"in", R(IN)}, {"approx", R(ABOUT)}, {"simeq", R(ABOUT)}, {"approxeq", R(ABOUT)}, {"equiv", R(EQUAL)}, {"Leftrightarrow", R(EQUAL)}, {"iff", R(EQUAL)},

@@ -87,7 +87,12 @@ bool ball_value(struct work *w, struct term t, acb_t out, slong prec);
 bool scalars_equal(struct work *w, struct term gold, struct term answer);   /* compare_scalar.c */
 bool equations_equal(struct work *w, struct term gold, struct term answer); /* compare_relation.c */
 bool inequalities_equal(struct work *w, struct term gold, struct term answer);
-bool sets_equal(struct work *w, struct term gold, struct term answer); /* compare_set.c */
+bool sets_equal(struct work *w, struct term gold, struct term answer);     /* compare_set.c */
+bool children_equal(struct work *w, struct term gold, struct term answer); /* compare_tuple.c */
+bool tuples_equal(struct work *w, struct term gold, struct term answer);
+bool proportions_equal(struct work *w, struct term gold, struct term answer);
+bool assignments_equal(struct work *w, struct term names, struct term gold, struct term answer);
+bool matrices_equal(struct work *w, struct term gold, struct term answer);
 bool is_set(struct term t); /* an interval, a union, a set with a name ... */
 bool texts_equal(struct cn_text a, struct cn_text b);                   /* text.c: folded */
 bool terms_equal(struct work *w, struct term gold, struct term answer); /* compare.c */
