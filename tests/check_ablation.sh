@@ -34,7 +34,7 @@ grep -q 'unknown method steeer' "$work/out" || fail "the unknown method is not n
 # What the script sets for a method belongs to a method, and every method of this build can run.
 for file in "$source"/configs/ablation/*.json; do
     name=$(basename "$file" .json)
-    [ "$name" = clip_higher ] || "$bin/carnot" config list entropies | grep -q "^  $name " || fail "nothing is called $name"
+    [ "$name" = clip_higher ] || "$bin/carnot" config list entropies | grep -q "^  ${name%_low} " || fail "nothing is called ${name%_low}"
     "$bin/carnot" train "$source/configs/ablation.json" "$file" --dry-run > "$work/out" 2>&1 ||
         fail "$file: $(tail -n 1 "$work/out")"
 done

@@ -1,6 +1,7 @@
 /* Command-line flags through the same option tables as configuration files. */
 #include "arguments.h"
 
+#include <sched.h>
 #include <string.h>
 
 /* A value is JSON if it parses as JSON of the kind that the option takes; else it is text. */
@@ -72,4 +73,20 @@ bool arguments_take(int *argc, char **argv, const char *flag)
             return true;
         }
     return false;
+}
+
+int arguments_cores(void)
+{
+    cpu_set_t set;
+    return sched_getaffinity(0, sizeof set, &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+enum cn_status arguments_check_threads(int64_t threads)
+{
+    const int cores = arguments_cores();
+    if (threads <= cores) return CN_OK;
+    return cn_fail(CN_ERR_CONFIG,
+                   "--threads %lld: this process may use %d core%s (its affinity mask): at most "
+                   "as many threads",
+                   (long long)threads, cores, cores > 1 ? "s" : "");
 }

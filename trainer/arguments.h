@@ -18,4 +18,10 @@ enum cn_status arguments_read(struct arguments *arguments, int argc, char **argv
 /* Takes a bare flag such as "--dry-run" out of argv; true if it was there. */
 bool arguments_take(int *argc, char **argv, const char *flag);
 
+/* Cores of this process's affinity mask. */
+int arguments_cores(void);
+
+/* Fails: CN_ERR_CONFIG if more threads are asked for than that. */
+enum cn_status arguments_check_threads(int64_t threads);
+
 #endif

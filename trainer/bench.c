@@ -1,6 +1,7 @@
 /* carnot bench: speed of the parts, as shares of this machine's roofs. */
 #include "bench.h"
 
+#include "arguments.h"
 #include "command.h"
 
 #include <stdio.h>
@@ -8,13 +9,15 @@
 #include <string.h>
 
 static const struct part {
-    const char *name, *summary;
+    const char *name, *model, *summary; /* model: measured unless --model names another */
     enum cn_status (*run)(const struct bench_options *);
 } parts[] = {
-    {"decode", "sampling: tokens/s at several numbers of slots", bench_decode},
-    {"train", "forward, log-probability and entropy of every token, backward, AdamW", bench_train},
-    {"step", "whole steps of carnot train: time split, peak memory, start", bench_step},
-    {"tokenize", "text to ids, MB/s", bench_tokenize},
+    {"decode", "135m", "sampling: tokens/s at several numbers of slots", bench_decode},
+    {"train", "135m", "forward, log-probability and entropy of every token, backward, AdamW",
+     bench_train},
+    {"step", "135m", "whole steps of carnot train: time split, peak memory, start", bench_step},
+    {"start", "1m", "from the start of a process to its first optimizer step", bench_start},
+    {"tokenize", "135m", "text to ids, MB/s", bench_tokenize},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -50,6 +53,7 @@ static enum cn_status read_option(char **argv, int *i, struct bench_options *out
     if (strcmp(flag, "--threads") == 0) {
         int64_t threads = 0;
         CN_TRY(read_count(flag, argv[++*i], &threads));
+        CN_TRY(arguments_check_threads(threads));
         out->threads = (int)threads;
     } else if (strcmp(flag, "--model") == 0 || strcmp(flag, "--dtype") == 0) {
         if (!argv[*i + 1]) return cn_fail(CN_ERR_CONFIG, "bench: %s needs a value", flag);
@@ -76,36 +80,42 @@ static enum cn_status read_options(int argc, char **argv, struct bench_options *
 
 static enum cn_status run(int argc, char **argv)
 {
-    struct bench_options options = {.model = "135m", .rest = argv};
+    struct bench_options options = {.rest = argv};
     for (int p = 0; p < PARTS && argc > 1; p++)
         if (strcmp(argv[1], parts[p].name) == 0) {
+            options.model = parts[p].model;
             CN_TRY(read_options(argc, argv, &options));
+            CN_TRY(bench_print_machine(&options));
             return parts[p].run(&options);
         }
-    return cn_fail(CN_ERR_CONFIG, "bench: choose decode, train, step or tokenize, not \"%s\"",
+    return cn_fail(CN_ERR_CONFIG,
+                   "bench: choose decode, train, step, start or tokenize, not \"%s\"",
                    argc > 1 ? argv[1] : "");
 }
 
 const struct cn_command command_bench = {
     .name = "bench",
     .summary = "speed of decoding, training, whole steps, tokenizing; shares of the roofs",
-    .usage = "usage: carnot bench decode   [--model M] [--dtype f32|bf16] [--batch SLOTS] "
-             "[--prompt N] [--tokens N]\n"
-             "       carnot bench train    [--model M] [--dtype f32|bf16] [--batch SEQUENCES] "
-             "[--prompt N] [--tokens N]\n"
-             "                             [--steps N] [--checkpoint]\n"
-             "       carnot bench step     [--model M] [--dtype f32|bf16] [--steps N] [CONFIG... "
-             "key=value...]\n"
-             "       carnot bench tokenize --model FOLDER\n\n"
-             "M is a shape (1m, 135m, 0.5b: random weights) or a Hugging Face folder; --threads N "
-             "for all of them.\n"
-             "decode    SLOTS sequences sample N tokens each, sampling included (1 and 64 slots)\n"
-             "train     SEQUENCES of one group with a common prompt of N tokens (1) and N tokens "
-             "of their own\n"
-             "step      carnot train, started anew: 4 prompts x 8 samples x 128 tokens unless "
-             "CONFIG says otherwise\n"
-             "Roofs: plain reading of 1 GB, and libtorch's best matrix product, measured before "
-             "and after each row.\n"
-             "A row during which other processes used more than 5 % of the cores says so: do not "
-             "trust it.\n",
+    .usage =
+        "usage: carnot bench decode   [--model M] [--dtype f32|bf16] [--batch SLOTS] "
+        "[--prompt N] [--tokens N]\n"
+        "       carnot bench train    [--model M] [--dtype f32|bf16] [--batch SEQUENCES] "
+        "[--prompt N] [--tokens N]\n"
+        "                             [--steps N] [--checkpoint]\n"
+        "       carnot bench step     [--model M] [--dtype f32|bf16] [--steps N] [CONFIG... "
+        "key=value...]\n"
+        "       carnot bench start    [--model M] [--dtype f32|bf16]\n"
+        "       carnot bench tokenize --model FOLDER\n\n"
+        "M is a shape (1m, 135m, 0.5b: random weights) or a Hugging Face folder; --threads N "
+        "for all of them.\n"
+        "decode    SLOTS sequences sample N tokens each, sampling included (1 and 64 slots)\n"
+        "train     SEQUENCES of one group with a common prompt of N tokens (1) and N tokens "
+        "of their own\n"
+        "step      carnot train, started anew: 4 prompts x 8 samples x 128 tokens unless "
+        "CONFIG says otherwise\n"
+        "start     carnot train with a single step of 2 answers of 8 tokens: the shortest of 5\n"
+        "Roofs: plain reading of 1 GB, and libtorch's best matrix product, measured before "
+        "and after each row.\n"
+        "A row during which other processes used more than 5 % of the cores says so: do not "
+        "trust it.\n",
     .run = run};

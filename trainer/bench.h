@@ -45,10 +45,14 @@ typedef enum cn_status bench_rows(const struct bench_options *, enum cn_dtype,
                                   struct bench_roofs *);
 enum cn_status bench_each_dtype(const struct bench_options *options, bench_rows *rows);
 
+/* One line: processor, threads, affinity, libraries. */
+enum cn_status bench_print_machine(const struct bench_options *options);
+
 /* The parts. */
 enum cn_status bench_decode(const struct bench_options *options);
 enum cn_status bench_train(const struct bench_options *options);
 enum cn_status bench_step(const struct bench_options *options);
+enum cn_status bench_start(const struct bench_options *options);
 enum cn_status bench_tokenize(const struct bench_options *options);
 
 #endif

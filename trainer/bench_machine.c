@@ -1,15 +1,17 @@
 /* carnot bench: the machine's roofs, who else is busy, and the models that are measured. */
 #include "bench.h"
 
+#include "arguments.h"
 #include "clock.h"
+#include "doctor.h"
 #include "model/backend.h"
 #include "model/decode/cache.h"
+#include "model/decode/kernels.h"
 #include "model/decode/pool.h"
 
 #include "carnot/json.h"
 #include "carnot/log.h"
 
-#include <sched.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/resource.h>
@@ -133,6 +135,21 @@ void bench_row(const struct bench_watch *watch, const char *format, ...)
     cn_log_info("%s%s", row, busy);
 }
 
+enum cn_status bench_print_machine(const struct bench_options *options)
+{
+    char processor[200];
+    struct torch_facts facts;
+    const struct kernels *kernels;
+    doctor_processor(processor, sizeof processor);
+    CN_TRY(model_torch_facts(0, &facts));
+    CN_TRY(kernels_pick(NULL, &kernels));
+    cn_log_info("%s, %ld cores, %d in the affinity mask, %zu threads; libtorch %s with %s; decode "
+                "kernels %s",
+                processor, sysconf(_SC_NPROCESSORS_ONLN), arguments_cores(), bench_threads(options),
+                facts.version, facts.blas, kernels->name);
+    return CN_OK;
+}
+
 /* ---- models */
 
 #define LLAMA(vocab, hidden, inner, layers, heads, kv_heads)                                       \
@@ -159,9 +176,7 @@ const char *bench_model_init(const struct bench_options *options)
 
 size_t bench_threads(const struct bench_options *options)
 {
-    cpu_set_t set;
-    if (options->threads) return (size_t)options->threads;
-    return sched_getaffinity(0, sizeof set, &set) == 0 ? (size_t)CPU_COUNT(&set) : 1;
+    return (size_t)(options->threads ? options->threads : arguments_cores());
 }
 
 enum cn_status bench_model_open(const struct bench_options *options, enum cn_dtype dtype,

@@ -11,6 +11,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <ftw.h>
+#include <math.h>
 #include <spawn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -177,39 +178,88 @@ static enum cn_status planned(struct child *child, uint64_t *bytes)
     return status;
 }
 
-static enum cn_status step_rows(const struct bench_options *options, enum cn_dtype dtype,
-                                struct bench_roofs *roofs)
+/* Starts the child in a folder of its own, which is gone afterwards unless something failed. */
+struct measured {
+    double sum[NAMES], first; /* of steps 2 ..., and the seconds to the end of step 1 */
+    size_t n_steps;
+    uint64_t planned; /* bytes */
+    struct rusage usage;
+};
+
+static enum cn_status measure_child(const struct bench_options *options, enum cn_dtype dtype,
+                                    struct measured *out)
 {
     char folder[] = "/tmp/carnot-bench-XXXXXX";
     struct child child = {.folder = folder};
-    struct bench_watch watch;
-    struct rusage usage;
-    double sum[NAMES] = {0}, first = 0;
-    uint64_t plan;
-    size_t n = 0;
-    (void)roofs;
+    *out = (struct measured){.n_steps = 0};
     if (!mkdtemp(folder)) return cn_fail(CN_ERR_IO, "mkdtemp: %s", strerror(errno));
     snprintf(child.metrics, sizeof child.metrics, "%s/run/metrics.jsonl", folder);
     CN_TRY(arguments(options, dtype, &child));
-    CN_TRY(planned(&child, &plan));
+    CN_TRY(planned(&child, &out->planned));
+    CN_TRY(run_child(&child, &out->first, &out->usage));
+    CN_TRY(read_metrics(&child, out->sum, &out->n_steps));
+    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+    return CN_OK;
+}
+
+static enum cn_status step_rows(const struct bench_options *options, enum cn_dtype dtype,
+                                struct bench_roofs *roofs)
+{
+    struct bench_watch watch;
+    struct measured m;
+    (void)roofs;
     bench_watch_start(&watch);
-    CN_TRY(run_child(&child, &first, &usage));
-    CN_TRY(read_metrics(&child, sum, &n));
-    if (n == 0) return cn_fail(CN_ERR_CONFIG, "bench step: --steps 2 or more: the first warms up");
-    const double k = 1 / (double)n, own = sum[REWARD] + sum[OTHER];
+    CN_TRY(measure_child(options, dtype, &m));
+    if (m.n_steps == 0)
+        return cn_fail(CN_ERR_CONFIG, "bench step: --steps 2 or more: the first warms up");
+    const double k = 1 / (double)m.n_steps, own = m.sum[REWARD] + m.sum[OTHER];
+    const double peak = 1024e-6 * (double)m.usage.ru_maxrss, plan = 1e-6 * (double)m.planned;
     bench_row(
         &watch,
         "step  %-4s: %.3f s = rollout %.3f + reward %.4f + score %.3f + train %.3f + other %.4f "
         "(neither decode nor model %.1f %%); %.1f tok/s; start to first step %.2f s; peak %.0f "
-        "MB, planned %.0f MB",
-        dtype == CN_DTYPE_F32 ? "f32" : "bf16", k * sum[STEP], k * sum[ROLLOUT], k * sum[REWARD],
-        k * sum[LOGPROB], k * sum[TRAIN], k * sum[OTHER], 100 * own / sum[STEP],
-        sum[TOKENS] / sum[STEP], first, (double)usage.ru_maxrss / 1024, 1e-6 * (double)plan);
-    nftw(folder, remove_entry, 16, FTW_DEPTH | FTW_PHYS);
+        "MB, planned %.0f MB (%+.0f %%)",
+        dtype == CN_DTYPE_F32 ? "f32" : "bf16", k * m.sum[STEP], k * m.sum[ROLLOUT],
+        k * m.sum[REWARD], k * m.sum[LOGPROB], k * m.sum[TRAIN], k * m.sum[OTHER],
+        100 * own / m.sum[STEP], m.sum[TOKENS] / m.sum[STEP], m.first, peak, plan,
+        100 * (plan / peak - 1));
     return CN_OK;
 }
 
 enum cn_status bench_step(const struct bench_options *options)
 {
     return bench_each_dtype(options, step_rows);
+}
+
+static enum cn_status start_rows(const struct bench_options *options, enum cn_dtype dtype,
+                                 struct bench_roofs *roofs)
+{
+    static const char *const least[] = {"train.prompts=1", "train.samples=2",
+                                        "rollout.max_tokens=8", "rollout.slots=2"};
+    enum { LEAST = sizeof least / sizeof *least, STARTS = 5 };
+    char *rest[LEAST];
+    struct bench_options own = *options;
+    struct bench_watch watch;
+    double best = INFINITY, worst = 0;
+    (void)roofs;
+    for (int i = 0; i < LEAST; i++)
+        rest[i] = (char *)least[i];
+    own.rest = rest;
+    own.n_rest = LEAST;
+    own.steps = 1;
+    bench_watch_start(&watch);
+    for (int i = 0; i < STARTS; i++) {
+        struct measured m;
+        CN_TRY(measure_child(&own, dtype, &m));
+        best = fmin(best, m.first);
+        worst = fmax(worst, m.first);
+    }
+    bench_row(&watch, "start %-4s: %.3f s to the end of the first step (at worst %.3f s)",
+              dtype == CN_DTYPE_F32 ? "f32" : "bf16", best, worst);
+    return CN_OK;
+}
+
+enum cn_status bench_start(const struct bench_options *options)
+{
+    return bench_each_dtype(options, start_rows);
 }

@@ -30,6 +30,9 @@ struct doctor {
 void doctor_say(struct doctor *doctor, enum doctor_level level, const char *topic,
                 const char *format, ...) CN_PRINTF(4, 5);
 
+/* What the processor calls itself. */
+void doctor_processor(char *out, size_t size);
+
 void doctor_machine(struct doctor *doctor); /* processor, cores, threads, memory, disk */
 void doctor_traps(struct doctor *doctor);   /* environment variables that change speed or results */
 void doctor_parts(struct doctor *doctor);   /* libtorch, MPI, CUDA, NCCL, HDF5, the service */

@@ -78,10 +78,15 @@ static bool find_line(const char *path, const char *key, char *out, size_t size)
     return found;
 }
 
+void doctor_processor(char *out, size_t size)
+{
+    if (!find_line("/proc/cpuinfo", "model name", out, size)) snprintf(out, size, "unknown model");
+}
+
 static void processor(struct doctor *d)
 {
-    char model[200] = "unknown model", features[200] = "";
-    find_line("/proc/cpuinfo", "model name", model, sizeof model);
+    char model[200], features[200] = "";
+    doctor_processor(model, sizeof model);
     add_features(features, sizeof features);
     doctor_say(d, DOCTOR_OK, "processor", "%s:%s", model,
                *features ? features : " none of avx2, avx512");

@@ -20,15 +20,36 @@ static enum cn_status read_shape(const struct session *s, struct model_shape *sh
     return cn_fail(CN_ERR_CONFIG, "no model: set model.path=FOLDER or model.init");
 }
 
+/* Most sequences that are sampled at a time: slots beyond the work of a rollout or of an evaluation
+ * are never touched.  Entropy methods may ask for further sequences. */
+static enum cn_status busy_slots(const struct session *s, size_t *out)
+{
+    const struct settings *t = &s->settings;
+    struct settings_eval_set *sets;
+    struct cn_arena arena;
+    size_t n = 0;
+    int64_t most = t->train.prompts * t->train.samples;
+    cn_arena_init(&arena);
+    const enum cn_status status = settings_eval_sets(&t->data, &arena, &sets, &n);
+    for (size_t i = 0; status == CN_OK && i < n; i++) {
+        const int64_t tasks = sets[i].tasks ? sets[i].tasks : t->rollout.slots;
+        if (tasks * t->eval.samples > most) most = tasks * t->eval.samples;
+    }
+    cn_arena_free(&arena);
+    if (n == 0 || s->recipe.n_entropy || most > t->rollout.slots) most = t->rollout.slots;
+    *out = (size_t)most + 1;
+    return status;
+}
+
 /* What sampling and the batch of a rollout need beyond the model. */
-static void plan_rollout(const struct session *s, struct plan_settings *plan)
+static enum cn_status plan_rollout(const struct session *s, struct plan_settings *plan)
 {
     const struct settings *t = &s->settings;
     plan->top = s->recipe.top.form != CN_TOP_NONE;
     plan->frozen = s->recipe.needs & CN_NEEDS(logp_ref) ? 1 : 0;
-    plan->slots = (size_t)t->rollout.slots + 1;
     plan->context = plan->longest;
     plan->sequences = (size_t)(t->train.prompts * t->train.samples);
+    return busy_slots(s, &plan->slots);
 }
 
 static enum cn_status make_plan(const struct session *s,
@@ -51,7 +72,7 @@ static enum cn_status make_plan(const struct session *s,
     if (supervised)
         settings.sequences = (size_t)supervised->rows;
     else
-        plan_rollout(s, &settings);
+        CN_TRY(plan_rollout(s, &settings));
     if (!supervised && session_has_critic(s)) {
         if (t->critic.path) CN_TRY(shape_read(t->critic.path, &critic));
         settings.critic = &critic;

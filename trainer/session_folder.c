@@ -18,6 +18,7 @@ enum cn_status session_open_folder(struct session *s, const struct session_call 
     const bool bf16 = strcmp(s->folder->dtype, "bf16") == 0;
     if (!bf16 && strcmp(s->folder->dtype, "f32") != 0)
         return cn_fail(CN_ERR_CONFIG, "--dtype \"%s\": choose f32 or bf16", s->folder->dtype);
+    CN_TRY(arguments_check_threads(s->folder->threads));
     const struct cn_model_settings settings = {.type = "torch",
                                                .path = path[0],
                                                .device = s->folder->device,
