@@ -80,7 +80,7 @@ static enum cn_status read_options(int argc, char **argv, struct bench_options *
 
 static enum cn_status run(int argc, char **argv)
 {
-    struct bench_options options = {.rest = argv};
+    struct bench_options options = {.rest = argv + 2};
     for (int p = 0; p < PARTS && argc > 1; p++)
         if (strcmp(argv[1], parts[p].name) == 0) {
             options.model = parts[p].model;
