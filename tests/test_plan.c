@@ -106,6 +106,26 @@ TEST(a_plan_that_does_not_fit_says_what_is_largest_and_what_helps)
     CHECK_FAILS(plan_make(&tiny, &s, &plan), CN_ERR_CONFIG, "beyond all bounds");
 }
 
+TEST(an_optimizer_that_is_shared_out_needs_a_part_of_the_moments_and_of_a_bf16_master)
+{
+    struct plan whole, part;
+    struct model_shape wide = tiny;
+    struct plan_settings s = {.trainable = true, .exact_sum = true};
+    wide.vocab = 1 << 22;
+    for (int half = 0; half < 2; half++) {
+        s.dtype = half ? CN_DTYPE_BF16 : CN_DTYPE_F32;
+        s.shards = 0;
+        CHECK_OK(plan_make(&wide, &s, &whole));
+        s.shards = 4;
+        CHECK_OK(plan_make(&wide, &s, &part));
+        const double n = (double)whole.parameters;
+        CHECK_NEAR((double)part.bytes[PLAN_MOMENTS], 2 * n, 8 * 16384);
+        CHECK_NEAR((double)part.bytes[PLAN_MASTER], half ? n : 0, 4 * 16384);
+        CHECK(part.bytes[PLAN_SUM] == whole.bytes[PLAN_SUM] &&
+              part.bytes[PLAN_COMPUTE] == whole.bytes[PLAN_COMPUTE]);
+    }
+}
+
 /* ---- a made-up machine
  * ----------------------------------------------------------------------------------------- */
 

@@ -3,6 +3,7 @@
 
 #include "carnot/batch.h"
 #include "shape.h"
+#include "shard.h"
 
 /* What a process has before it opens a model: program, libtorch and its libraries (file pages
  * included), thread stacks. Measured: 112 MB with libtorch 2.13 after its first product, and some
@@ -43,18 +44,27 @@ static uint64_t matrix_parameters(const struct model_shape *s)
     return s->layers * layer + (s->tied ? 1u : 2u) * s->vocab * s->hidden;
 }
 
+/* Parameters whose optimizer state one rank keeps. */
+static uint64_t own_parameters(const struct plan *plan, const struct plan_settings *s)
+{
+    const uint64_t shards = s->shards ? s->shards : 1;
+    return shards > 1 ? plan->parameters / shards + SHARD_BLOCK : plan->parameters;
+}
+
 static void plan_weights(const struct model_shape *shape, const struct plan_settings *s,
                          struct plan *plan)
 {
     const uint64_t n = plan->parameters, vectors = n - matrix_parameters(shape);
+    const uint64_t own = own_parameters(plan, s);
     const bool half = s->dtype == CN_DTYPE_BF16;
     const uint64_t compute = half ? 2 * n + 4 * vectors : 4 * n;
-    /* In F32 the weights that compute are the master itself. */
-    plan->bytes[PLAN_MASTER] = s->trainable && half ? 4 * n : 0;
+    /* In F32 the weights that compute are the master itself, and every rank has all of them. */
+    plan->bytes[PLAN_MASTER] = s->trainable && half ? 4 * own : 0;
     plan->bytes[PLAN_COMPUTE] = compute;
     plan->bytes[PLAN_GRADIENT] = s->trainable ? 4 * n : 0;
     plan->bytes[PLAN_SUM] = s->trainable && s->exact_sum ? 8 * n : 0;
-    plan->bytes[PLAN_MOMENTS] = s->trainable ? 8 * n : 0;
+    plan->bytes[PLAN_MOMENTS] = s->trainable ? 8 * own : 0;
+    if (s->trainable && s->shards > 1) plan->bytes[PLAN_SAVING] = 4 * shape->vocab * shape->hidden;
     plan->bytes[PLAN_FROZEN] = s->frozen * compute;
     const bool engine_half = s->engine_dtype == CN_DTYPE_BF16;
     const uint64_t embed = shape->tied ? 0 : shape->vocab * shape->hidden;
@@ -65,17 +75,13 @@ static void plan_weights(const struct model_shape *shape, const struct plan_sett
 }
 
 /* What loading needs for a moment beyond what is allocated later anyhow: floats before they are
- * rounded, a second state beside the fresh one.  Pages of the files that are read are cache and
- * count as free. */
+ * rounded.  Pages of the files that are read are cache and count as free. */
 static void plan_loading(const struct plan_settings *s, struct plan *plan)
 {
-    const uint64_t n = plan->parameters;
     const uint64_t later = plan->bytes[PLAN_ACTIVATIONS] + plan->bytes[PLAN_WORK] +
                            plan->bytes[PLAN_ENGINE] + plan->bytes[PLAN_CACHE] +
                            plan->bytes[PLAN_ROWS] + plan->bytes[PLAN_BATCH];
-    uint64_t extra = 0;
-    if (s->resume && s->trainable) extra = 12 * n;
-    if (!s->trainable && s->dtype == CN_DTYPE_BF16) extra = 4 * n;
+    const uint64_t extra = !s->trainable && s->dtype == CN_DTYPE_BF16 ? 4 * plan->parameters : 0;
     plan->bytes[PLAN_LOADING] = extra > later ? extra - later : 0;
 }
 
@@ -215,7 +221,7 @@ enum cn_status plan_make(const struct model_shape *shape, const struct plan_sett
         settings->atom_tokens > (size_t)1 << 32 || settings->longest > (size_t)1 << 32 ||
         settings->slots > 1 << 24 || settings->context > (size_t)1 << 32 ||
         settings->tokens > (size_t)1 << 40 || settings->sequences > (size_t)1 << 40 ||
-        settings->frozen > 64)
+        settings->frozen > 64 || settings->shards > 1 << 24)
         return cn_fail(
             CN_ERR_CONFIG,
             "the memory plan of %llu parameters, atoms of %zu tokens, %zu slots of %zu and "
@@ -276,6 +282,11 @@ const char *plan_part_advice(enum plan_part part)
         return "fewer train.prompts or train.samples";
     case PLAN_FROZEN:
         return "no frozen reference (algorithm.kl=none)";
+    case PLAN_MASTER:
+    case PLAN_MOMENTS:
+        return "more ranks that share out the optimizer (parallel.shard_optimizer=true)";
+    case PLAN_SUM:
+        return "run.deterministic=false";
     case PLAN_CRITIC:
         return "a value head on the policy (critic.type=head)";
     default:

@@ -20,8 +20,8 @@ struct plan_settings {
     bool trainable;                   /* master copy, gradients, moments, backward */
     bool checkpoint_activations;      /* keep only each layer's input */
     bool top;                         /* entropy_top is computed: a second chunk of logits */
-    bool resume;                      /* an optimizer state is read first */
     bool exact_sum;                   /* gradients are added as integers */
+    size_t shards;                    /* ranks that share out the optimizer; 0 or 1: it is whole */
     size_t frozen;                    /* frozen copies of the weights (a reference) */
     const struct model_shape *critic; /* a second model that learns; NULL: none */
     size_t atom_tokens;               /* most tokens of one atom */
@@ -48,7 +48,8 @@ struct plan_settings {
     X(CACHE, "decode engine: keys and values")                                                     \
     X(ROWS, "decode engine: rows of one step")                                                     \
     X(BATCH, "batch columns of one step")                                                          \
-    X(LOADING, "while loading, beyond all this")
+    X(LOADING, "while loading, beyond all this")                                                   \
+    X(SAVING, "rank 0, while saving: the largest tensor, from all ranks")
 
 enum plan_part {
 #define X(name, text) PLAN_##name,

@@ -9,7 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { ARRAYS = 3 };
+enum { ARRAYS = 3, WINDOW = 1 << 18 }; /* elements that are looked at together */
 static const char *const prefixes[ARRAYS] = {"", "exp_avg.", "exp_avg_sq."};
 static const char step_name[] = "step";
 
@@ -125,9 +125,24 @@ static enum cn_status read_steps(const struct safetensors *file, const char *pat
     return CN_OK;
 }
 
-/* This rank's part of each tensor of array `index`, into `fresh`. */
+/* Reads elements of a tensor piece by piece to `out`, or only looks at them, if it is NULL. */
+static enum cn_status read_part(const struct safetensors *file, struct safetensors_part part,
+                                float *scratch, float *out)
+{
+    const size_t end = part.begin + part.count;
+    for (size_t at = part.begin; at < end; at += part.count) {
+        part.begin = at;
+        part.count = end - at < WINDOW ? end - at : WINDOW;
+        CN_TRY(safetensors_read_part_f32(file, &part, out ? out : scratch));
+        if (out) out += part.count;
+    }
+    return CN_OK;
+}
+
+/* This rank's part of each tensor of array `index`; `place`: it is put there, not only looked at.
+ */
 static enum cn_status read_array(const struct model_state *s, const struct safetensors *file,
-                                 size_t index, float *fresh)
+                                 size_t index, float *scratch, bool place)
 {
     const struct array array = array_of(s, index);
     char name[512];
@@ -143,36 +158,26 @@ static enum cn_status read_array(const struct model_state *s, const struct safet
                                               .shape = t->shape,
                                               .begin = first - at,
                                               .count = last - first};
-        CN_TRY(safetensors_read_part_f32(file, &part, fresh + (first - array.begin)));
+        CN_TRY(read_part(file, part, scratch, place ? array.data + (first - array.begin) : NULL));
     }
     return CN_OK;
 }
 
+/* Twice, so that nothing has changed if the file will not do, and no second copy is needed. */
 enum cn_status state_load(const struct model_state *s, const char *path)
 {
     struct safetensors *file;
-    float *fresh[ARRAYS] = {NULL};
     uint64_t steps = 0;
     CN_TRY(safetensors_open(path, &file));
-    enum cn_status status;
-    CN_TRY_GOTO(read_steps(file, path, &steps), out);
-    for (size_t a = 0; a < ARRAYS; a++) {
-        const struct array array = array_of(s, a);
-        fresh[a] = calloc(array.end - array.begin + 1, sizeof **fresh);
-        if (!fresh[a])
-            CN_TRY_GOTO(cn_fail(CN_ERR_MEMORY, "out of memory: the state of %zu numbers",
-                                array.end - array.begin),
-                        out);
-        CN_TRY_GOTO(read_array(s, file, a, fresh[a]), out);
-    }
-    for (size_t a = 0; a < ARRAYS; a++) {
-        const struct array array = array_of(s, a);
-        memcpy(array.data, fresh[a], (array.end - array.begin) * sizeof **fresh);
-    }
-    *s->steps = steps;
-out:
-    for (size_t a = 0; a < ARRAYS; a++)
-        free(fresh[a]);
+    float *scratch = malloc(WINDOW * sizeof *scratch);
+    enum cn_status status = CN_OK;
+    if (!scratch) status = cn_fail(CN_ERR_MEMORY, "out of memory: %s", path);
+    if (status == CN_OK) status = read_steps(file, path, &steps);
+    for (int place = 0; place < 2; place++)
+        for (size_t a = 0; a < ARRAYS && status == CN_OK; a++)
+            status = read_array(s, file, a, scratch, place);
+    if (status == CN_OK) *s->steps = steps;
+    free(scratch);
     safetensors_close(file);
     return status;
 }

@@ -27,7 +27,7 @@ struct model_state {
 enum cn_status state_save_weights(const struct model_state *state, const char *folder,
                                   enum cn_dtype dtype);
 
-/* path: a file; NULL where another rank writes.  Loading reads everything before anything is
+/* path: a file; NULL where another rank writes.  Loading looks at everything before anything is
  * replaced.  Fails: CN_ERR_IO, CN_ERR_MODEL naming file and tensor, CN_ERR_MEMORY. */
 enum cn_status state_save(const struct model_state *state, const char *path);
 enum cn_status state_load(const struct model_state *state, const char *path);

@@ -84,11 +84,11 @@ std::unique_ptr<torch_model> open_model(const cn_model_settings &s)
     }
     torch_check(shard_open(&model->shard, &s.shard, layout.size));
     const int64_t own = (int64_t)(model->shard.end - model->shard.begin);
-    model->gradient = at::zeros_like(model->master);
-    model->m = at::zeros({own}, at::kFloat);
-    model->v = at::zeros({own}, at::kFloat);
     if (!torch_master_whole(*model))
         model->master = model->master.narrow(0, (int64_t)model->shard.begin, own).clone();
+    model->gradient = at::zeros({(int64_t)layout.size}, at::kFloat);
+    model->m = at::zeros({own}, at::kFloat);
+    model->v = at::zeros({own}, at::kFloat);
     model->gradient_view = torch_view_of(layout, model->shape, model->gradient,
                                          data(model->gradient) + layout.n_matrices);
     return model;
