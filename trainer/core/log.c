@@ -72,11 +72,13 @@ void cn_log_write(enum cn_log_level level, const char *format, ...)
     va_end(arguments);
     pthread_mutex_lock(&log_state.lock);
     if (!log_state.quiet && (level == CN_LOG_ERROR || log_state.rank == 0)) {
+        const bool named = level != CN_LOG_INFO;
+        char rank[32] = "";
+        if (log_state.rank > 0 && named) snprintf(rank, sizeof rank, "[rank %d] ", log_state.rank);
         erase_bar();
-        if (log_state.rank > 0 && level != CN_LOG_INFO)
-            fprintf(stderr, "[rank %d] ", log_state.rank);
-        if (level != CN_LOG_INFO) fprintf(stderr, "%s: ", level_names[level]);
-        fprintf(stderr, "%s\n", line);
+        /* One call, one write: lines of several ranks do not mix, and none is cut by a kill. */
+        fprintf(stderr, "%s%s%s%s\n", rank, named ? level_names[level] : "", named ? ": " : "",
+                line);
     }
     if (log_state.file) write_file(level, line);
     pthread_mutex_unlock(&log_state.lock);
