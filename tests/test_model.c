@@ -49,7 +49,7 @@ struct bench {
 };
 
 static enum cn_status open_with(const struct subject *subject, const char *path, uint64_t seed,
-                                bool value_head, struct cn_model **out)
+                                bool learns, struct cn_model **out)
 {
     struct cn_json *init;
     CN_TRY(cn_json_parse(cn_text(subject->init), "init", &init));
@@ -60,8 +60,8 @@ static enum cn_status open_with(const struct subject *subject, const char *path,
         .device = strcmp(subject->type, "torch") == 0 ? test_device() : "cpu",
         .dtype = CN_DTYPE_F32,
         .threads = 1,
-        .trainable = true,
-        .value_head = value_head,
+        .trainable = learns,
+        .value_head = learns,
         .seed = seed};
     enum cn_status status = cn_model_open(&settings, out);
     cn_json_close(init);
@@ -301,6 +301,39 @@ TEST(a_random_start_depends_on_its_seed_only)
         CHECK(!buffers_equal(weights[0], weights[2]));
         for (int k = 0; k < 3; k++)
             cn_model_close(model[k]);
+    }
+}
+
+TEST(weights_that_were_overwritten_compute)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        struct cn_model *other;
+        const struct cn_buffer *from, *to;
+        size_t n, n_to;
+        double learned[TOKENS_MAX];
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        CHECK_OK(step(&b));
+        objective(&b);
+        memcpy(learned, b.out.logp, b.batch.n_tokens * sizeof *learned);
+        CHECK_OK(open_plain(&subjects[i], &other));
+        b.atom.channels = CN_LIVE_BIT(logp);
+        const struct cn_live_out out = {.logp = b.out.logp};
+        CHECK_OK(cn_model_score(other, -1, &b.atom, &out));
+        CHECK(memcmp(learned, b.out.logp, b.batch.n_tokens * sizeof *learned) != 0);
+        CHECK_OK(cn_model_compute_weights(b.model, &from, &n));
+        CHECK_OK(cn_model_compute_weights(other, &to, &n_to));
+        CHECK_INT(n_to, n);
+        for (size_t k = 0; k < n; k++) {
+            CHECK_INT(to[k].dtype, from[k].dtype);
+            CHECK_INT(to[k].count, from[k].count);
+            memcpy(to[k].data, from[k].data, from[k].count * cn_dtype_size(from[k].dtype));
+        }
+        CHECK_OK(cn_model_weights_changed(other));
+        CHECK_OK(cn_model_score(other, -1, &b.atom, &out));
+        CHECK(memcmp(learned, b.out.logp, b.batch.n_tokens * sizeof *learned) == 0);
+        cn_model_close(other);
+        bench_close(&b);
     }
 }
 

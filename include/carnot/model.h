@@ -106,6 +106,17 @@ enum cn_status cn_model_weights(struct cn_model *model, const struct cn_buffer *
  * head's.  A step needs the sum over all ranks in this rank's own share, and in the value head. */
 enum cn_status cn_model_flat_gradient(struct cn_model *model, struct cn_buffer out[2], size_t *n);
 
+/* Lends the weights in the dtype that computes (F32 or BF16), in host memory, with Hugging Face's
+ * names; the same list for every process that has opened the same model.  Valid until the next step
+ * or load. */
+enum cn_status cn_model_compute_weights(struct cn_model *model, const struct cn_buffer **out,
+                                        size_t *n);
+
+/* What cn_model_compute_weights lent was overwritten: the model computes with that from now on; a
+ * sampler needs cn_sampler_refresh.  Not for a trainable model, whose master copy stays: libtorch's
+ * fails with CN_ERR_BUG. */
+enum cn_status cn_model_weights_changed(struct cn_model *model);
+
 /* What a step changes: a value head on a policy may learn at its own rate, or alone. */
 enum cn_step_part { CN_STEP_ALL, CN_STEP_BODY, CN_STEP_VALUE };
 

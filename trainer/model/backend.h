@@ -58,10 +58,11 @@ struct cn_model_backend {
     /* Logits (positions x vocabulary) under the current weights, not divided by a temperature. */
     enum cn_status (*logits)(void *self, const struct backend_rows *rows, float *out);
 
-    /* The weights in the dtype that computes (F32 or BF16), on the host, with Hugging Face's names
-     * and in the order of shape_tensors: what the decode engine packs.  Valid until the next step
-     * or state_load.  Optional. */
+    /* In the order of shape_tensors: the decode engine packs them.  Absent: `weights`, but for
+     * those of the value head. */
     enum cn_status (*compute_weights)(void *self, const struct cn_buffer **out, size_t *n);
+    /* Absent: what compute_weights lends is what computes. */
+    enum cn_status (*weights_changed)(void *self);
     /* Threads that compute, > 0; absent: one. */
     int (*threads)(const void *self);
     /* The shape of a transformer; NULL (or absent) for others.  Lives as long as the model. */
@@ -109,9 +110,7 @@ const struct model_shape *model_shape(const struct cn_model *model); /* NULL: no
 int model_threads(const struct cn_model *model);                     /* resolved, > 0 */
 void *model_self(struct cn_model *model); /* for the back end's own sampler */
 const struct cn_sampler_backend *model_sampler(const struct cn_model *model); /* NULL: none */
-/* As the back end's functions of the same name.  Fails: CN_ERR_MODEL if the back end has none. */
-enum cn_status model_compute_weights(struct cn_model *model, const struct cn_buffer **out,
-                                     size_t *n);
+/* As the back end's function of the same name. */
 enum cn_status model_logits(struct cn_model *model, const struct backend_rows *rows, float *out);
 
 /* ---- facts about libtorch, for carnot doctor

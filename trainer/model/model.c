@@ -225,6 +225,23 @@ enum cn_status cn_model_flat_gradient(struct cn_model *model, struct cn_buffer o
     return model->backend->flat_gradient(model->self, out, n);
 }
 
+enum cn_status cn_model_compute_weights(struct cn_model *model, const struct cn_buffer **out,
+                                        size_t *n)
+{
+    const struct value_head *head = model->backend->value_head(model->self);
+    struct cn_buffer own[VALUE_HEAD_TENSORS];
+    if (model->backend->compute_weights)
+        return model->backend->compute_weights(model->self, out, n);
+    CN_TRY(cn_model_weights(model, out, n));
+    if (head->all.n) *n -= value_head_buffers(head, head->all.weight, own);
+    return CN_OK;
+}
+
+enum cn_status cn_model_weights_changed(struct cn_model *model)
+{
+    return model->backend->weights_changed ? model->backend->weights_changed(model->self) : CN_OK;
+}
+
 enum cn_status cn_model_step(struct cn_model *model, const struct cn_step_options *options,
                              struct cn_step_result *result)
 {
@@ -282,15 +299,6 @@ void *model_self(struct cn_model *model)
 const struct cn_sampler_backend *model_sampler(const struct cn_model *model)
 {
     return model->backend->sampler;
-}
-
-enum cn_status model_compute_weights(struct cn_model *model, const struct cn_buffer **out,
-                                     size_t *n)
-{
-    if (!model->backend->compute_weights)
-        return cn_fail(CN_ERR_MODEL, "a %s model has no weights that the decode engine can use",
-                       model->backend->name);
-    return model->backend->compute_weights(model->self, out, n);
 }
 
 enum cn_status model_logits(struct cn_model *model, const struct backend_rows *rows, float *out)

@@ -288,6 +288,17 @@ enum cn_status torch_compute_weights(void *self, const struct cn_buffer **out, s
     });
 }
 
+enum cn_status torch_weights_changed(void *self)
+{
+    return guard([&] {
+        torch_model &model = model_of(self);
+        if (model.trainable)
+            torch_check(cn_fail(CN_ERR_BUG, "weights of a model that learns were overwritten"));
+        model.pending.reset();
+        torch_compute_refresh(model.context, *model.layout, model.compute);
+    });
+}
+
 enum cn_status torch_step_model(void *self, const struct cn_step_options *options,
                                 struct cn_step_result *result)
 {
@@ -398,6 +409,7 @@ const struct cn_model_backend cn_model_backend_torch = {
     .value_head = torch_value_head,
     .logits = torch_logits,
     .compute_weights = torch_compute_weights,
+    .weights_changed = torch_weights_changed,
     .threads = torch_threads,
     .shape = torch_shape,
     .sampler = nullptr,

@@ -118,6 +118,8 @@ template <class body_type> enum cn_status device_guard(const device_model *model
 
 /* Weights from a flat F32 array on the device (borrowed in F32 unless `copy`). */
 device_weights device_weights_of(const device_model &model, const at::Tensor &master, bool copy);
+/* The weights that compute become those of a flat array of the same type, anywhere. */
+void device_weights_take(device_model &model, const at::Tensor &flat);
 /* After the master has changed: the weights that compute, in place. */
 void device_weights_refresh(device_model &model);
 /* Turns the leaves of the weights into collectors of gradients. */

@@ -293,6 +293,18 @@ enum cn_status device_compute_weights(void *self, const struct cn_buffer **out, 
     });
 }
 
+/* The copy in host memory goes to the device. */
+enum cn_status device_weights_changed(void *self)
+{
+    device_model &model = model_of(self);
+    return device_guard(&model, [&] {
+        if (model.host->trainable)
+            torch_check(cn_fail(CN_ERR_BUG, "weights of a model that learns were overwritten"));
+        model.pending.reset();
+        device_weights_take(model, model.host->compute.flat);
+    });
+}
+
 enum cn_status device_step_model(void *self, const struct cn_step_options *options,
                                  struct cn_step_result *result)
 {
@@ -402,6 +414,7 @@ const struct cn_model_backend cn_model_backend_torch_device = {
     .value_head = device_value_head,
     .logits = device_logits_of,
     .compute_weights = device_compute_weights,
+    .weights_changed = device_weights_changed,
     .threads = device_threads,
     .shape = device_shape,
     .sampler = &cn_sampler_device,

@@ -58,11 +58,16 @@ device_weights device_weights_of(const device_model &model, const at::Tensor &ma
     return w;
 }
 
+void device_weights_take(device_model &model, const at::Tensor &flat)
+{
+    model.weights.flat.copy_(flat);
+    model.weights.vectors.copy_(vectors_part(*model.host, model.weights.flat));
+}
+
 void device_weights_refresh(device_model &model)
 {
-    if (model.type == at::kFloat) return; /* they are the master */
-    model.weights.flat.copy_(model.master);
-    model.weights.vectors.copy_(vectors_part(*model.host, model.weights.flat));
+    if (model.type != at::kFloat) /* else they are the master */
+        device_weights_take(model, model.master);
 }
 
 /* A leaf of BF16 collects its gradient in the F32 view that is put there beforehand. */

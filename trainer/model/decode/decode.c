@@ -28,7 +28,7 @@ static enum cn_status decode_open(struct cn_model *model,
                        cn_model_info(model)->family);
     const struct cn_buffer *buffers;
     size_t n;
-    CN_TRY(model_compute_weights(model, &buffers, &n));
+    CN_TRY(cn_model_compute_weights(model, &buffers, &n));
     struct decode *d = calloc(1, sizeof *d);
     if (!d) return cn_fail(CN_ERR_MEMORY, "no memory for the decode engine");
     d->model = model;
@@ -52,7 +52,7 @@ static enum cn_status decode_refresh(void *self)
     struct decode *d = self;
     const struct cn_buffer *buffers;
     size_t n;
-    CN_TRY(model_compute_weights(d->model, &buffers, &n));
+    CN_TRY(cn_model_compute_weights(d->model, &buffers, &n));
     return engine_refresh(d->engine, buffers, n);
 }
 
