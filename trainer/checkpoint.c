@@ -2,6 +2,7 @@
 #include "checkpoint.h"
 
 #include "checkpoint_files.h"
+#include "states.h"
 
 #include "carnot/log.h"
 
@@ -27,6 +28,7 @@ static int remove_entry(const char *path, const struct stat *info, int kind, str
 }
 
 static const char replay_name[] = "state/replay.bin";
+static const char ahead_name[] = "state/ahead.bin";
 
 static void remove_tree(const char *path)
 {
@@ -40,36 +42,10 @@ static enum cn_status path_of(char out[PATH_SIZE], const char *folder, const cha
     return CN_OK;
 }
 
-/* Calls `each` for every chosen plug-in that has a state, with a name that stays the same between
- * runs. */
-struct state_visit {
-    enum cn_status (*each)(void *self, const char *name, const struct cn_chosen *chosen);
-    void *self;
-};
-
-static enum cn_status visit_list(const struct state_visit *visit, const char *kind,
-                                 const struct cn_chosen *list, size_t n)
+static enum cn_status write_state(void *self, const char *name, const struct cn_chosen *chosen,
+                                  enum states_side side)
 {
-    char name[128];
-    for (size_t i = 0; i < n; i++) {
-        if (!list[i].plugin || !list[i].plugin->state_size) continue;
-        snprintf(name, sizeof name, "%s.%zu.%s", kind, i, list[i].plugin->name);
-        CN_TRY(visit->each(visit->self, name, &list[i]));
-    }
-    return CN_OK;
-}
-
-static enum cn_status visit_states(const struct cn_recipe *recipe, const struct state_visit *visit)
-{
-    if (!recipe) return CN_OK;
-    CN_TRY(visit_list(visit, "axis", recipe->axis, CN_AXIS_COUNT));
-    CN_TRY(visit_list(visit, "shaping", recipe->shaping, recipe->n_shaping));
-    CN_TRY(visit_list(visit, "entropy", recipe->entropy, recipe->n_entropy));
-    return visit_list(visit, "shadow", recipe->shadow, recipe->n_shadow);
-}
-
-static enum cn_status write_state(void *self, const char *name, const struct cn_chosen *chosen)
-{
+    (void)side;
     struct cn_str *out = self;
     CN_TRY(cn_str_format(out, "%s    \"%s\": \"", out->data[out->length - 2] == '{' ? "" : ",\n",
                          name));
@@ -79,8 +55,10 @@ static enum cn_status write_state(void *self, const char *name, const struct cn_
     return cn_str_add(out, "\"");
 }
 
-static enum cn_status read_state(void *self, const char *name, const struct cn_chosen *chosen)
+static enum cn_status read_state(void *self, const char *name, const struct cn_chosen *chosen,
+                                 enum states_side side)
 {
+    (void)side;
     struct cn_text hex = cn_json_text(cn_json_get(self, name));
     size_t size = chosen->plugin->state_size;
     if (hex.length != 2 * size)
@@ -101,7 +79,7 @@ static enum cn_status read_state(void *self, const char *name, const struct cn_c
 static enum cn_status state_text(const struct checkpoint *c, const struct checkpoint_state *s,
                                  struct cn_str *out)
 {
-    const struct state_visit visit = {write_state, out};
+    const struct states_visit visit = {write_state, out};
     CN_TRY(cn_str_format(out,
                          "{\n  \"format\": 1,\n  \"step\": %" PRIu64 ",\n  \"position\": \"%" PRIu64
                          "\",\n  \"optimizer_steps\": %" PRIu64 ",\n  \"bad_steps\": %" PRIu32
@@ -111,7 +89,7 @@ static enum cn_status state_text(const struct checkpoint *c, const struct checkp
     CN_TRY(cn_str_add(out, ",\n  \"base\": "));
     CN_TRY(cn_json_real(out, s->base, 17));
     CN_TRY(cn_str_add(out, ",\n  \"plugins\": {\n"));
-    CN_TRY(visit_states(c->recipe, &visit));
+    CN_TRY(states_each(c->recipe, &visit));
     return cn_str_add(out, "\n  }\n}\n");
 }
 
@@ -177,6 +155,8 @@ static enum cn_status write_all(const struct checkpoint *c, const struct checkpo
     CN_TRY(write_critic(c, folder));
     CN_TRY(path_of(path, folder, replay_name));
     if (c->replay) CN_TRY(replay_save(c->replay, path));
+    CN_TRY(path_of(path, folder, ahead_name));
+    if (c->ahead && c->ahead->n) CN_TRY(ahead_save(c->ahead, path));
     CN_TRY(write_text(folder, "config.resolved.json", c->resolved));
     enum cn_status status = state_text(c, state, &text);
     if (status == CN_OK) status = write_text(folder, "state/state.json", cn_str_text(&text));
@@ -432,6 +412,19 @@ static enum cn_status read_numbers(const struct cn_json *state, struct checkpoin
     return CN_OK;
 }
 
+static enum cn_status read_ahead(const struct checkpoint *c, const char *folder,
+                                 struct checkpoint_state *out)
+{
+    char path[PATH_SIZE];
+    uint64_t last;
+    out->sampled = out->step;
+    CN_TRY(path_of(path, folder, ahead_name));
+    if (!c->ahead || access(path, R_OK) != 0) return CN_OK;
+    CN_TRY(ahead_load(c->ahead, path, &last));
+    if (last > out->sampled) out->sampled = last;
+    return CN_OK;
+}
+
 enum cn_status checkpoint_load(const struct checkpoint *c, const char *folder,
                                struct checkpoint_state *out)
 {
@@ -440,14 +433,15 @@ enum cn_status checkpoint_load(const struct checkpoint *c, const char *folder,
     CN_TRY(checkpoint_verify(folder));
     CN_TRY(open_state(folder, &state));
     const struct cn_json *plugins = cn_json_get(state, "plugins");
-    const struct state_visit visit = {read_state, (void *)(uintptr_t)plugins};
+    const struct states_visit visit = {read_state, (void *)(uintptr_t)plugins};
     enum cn_status status = read_numbers(state, out);
-    if (status == CN_OK) status = visit_states(c->recipe, &visit);
+    if (status == CN_OK) status = states_each(c->recipe, &visit);
     cn_json_close(state);
     if (status != CN_OK) return cn_fail_context(status, "%s/state/state.json", folder);
-    CN_TRY(read_learning(c->model, folder));
     CN_TRY(path_of(path, folder, replay_name));
     if (c->replay) CN_TRY(replay_load(c->replay, path));
+    CN_TRY(read_ahead(c, folder, out));
+    if (c->model) CN_TRY(read_learning(c->model, folder));
     if (!c->critic) return CN_OK;
     CN_TRY(path_of(path, folder, "critic"));
     return read_learning(c->critic, path);

@@ -7,13 +7,14 @@
  *                 state/value_head.safetensors  if values come from a head on the policy
  *                 critic/                       the same for a critic that is a model of its own
  *                 state/replay.bin              if a method asks for past rollouts
+ *                 state/ahead.bin               if batches were sampled ahead
  *                 state/files.json: sizes and checksums of all of them
  *   latest         a link to the newest
  *   best/         a Hugging Face folder alone */
 #ifndef CARNOT_CHECKPOINT_H
 #define CARNOT_CHECKPOINT_H
 
-#include "replay.h"
+#include "ahead.h"
 #include "settings.h"
 
 #include "carnot/algorithm.h"
@@ -24,7 +25,8 @@
 /* The trainer's own numbers. */
 struct checkpoint_state {
     uint64_t step;     /* rollout steps done */
-    uint64_t position; /* in the order of prompts */
+    uint64_t sampled;  /* of which the last one sampled is; beyond `step` in state/ahead.bin */
+    uint64_t position; /* in the order of prompts, behind what was sampled */
     uint64_t optimizer_steps;
     uint32_t bad_steps;
     double best; /* NaN: none yet */
@@ -34,13 +36,14 @@ struct checkpoint_state {
 /* What a checkpoint is made of; all borrowed. */
 struct checkpoint {
     const char *run_path;
-    struct cn_model *model;
+    struct cn_model *model;  /* NULL: this rank does not learn, and only loads the rest */
     struct cn_model *critic; /* NULL: none, or a head on the policy */
     struct cn_comm *comm; /* rank 0 writes, from all ranks' shares if the optimizer is shared out,
                              and all learn how it went; NULL: one rank */
     const struct cn_tokenizer *tokenizer;
     const struct cn_recipe *recipe; /* states of plug-ins; NULL for supervised runs */
     struct replay *replay;          /* past rollouts; NULL: none are kept */
+    struct ahead *ahead;            /* batches that were sampled ahead; NULL: there are never any */
     struct cn_text resolved;        /* config.resolved.json */
     enum cn_dtype dtype;            /* of the exported weights */
 };

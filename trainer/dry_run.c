@@ -52,9 +52,20 @@ static enum cn_status plan_rollout(const struct session *s, struct plan_settings
     return busy_slots(s, &plan->slots);
 }
 
+/* What a rank does without that does one thing only. */
+static void plan_side(const struct roles *roles, struct plan_settings *plan)
+{
+    if (!roles->samples) plan->slots = 0;
+    if (roles->learns) return;
+    plan->trainable = plan->exact_sum = plan->top = false;
+    plan->frozen = plan->atom_tokens = plan->longest = 0;
+    plan->critic = NULL;
+}
+
 static enum cn_status make_plan(const struct session *s,
                                 const struct supervised_settings *supervised,
-                                const struct model_shape *shape, struct plan *plan)
+                                const struct roles *roles, const struct model_shape *shape,
+                                struct plan *plan)
 {
     const struct settings *t = &s->settings;
     const long cores = sysconf(_SC_NPROCESSORS_ONLN);
@@ -78,6 +89,7 @@ static enum cn_status make_plan(const struct session *s,
         settings.critic = &critic;
     }
     settings.tokens = settings.sequences * settings.longest;
+    plan_side(roles, &settings);
     return plan_make(shape, &settings, plan);
 }
 
@@ -87,7 +99,8 @@ enum cn_status dry_run_bytes(const struct session *s, uint64_t *bytes)
     struct plan plan = {.total = 0};
     bool known;
     CN_TRY(read_shape(s, &shape, &known));
-    if (known) CN_TRY(make_plan(s, NULL, &shape, &plan));
+    const struct roles both = roles_together(NULL);
+    if (known) CN_TRY(make_plan(s, NULL, &both, &shape, &plan));
     *bytes = plan.total;
     return CN_OK;
 }
@@ -107,7 +120,7 @@ enum cn_status dry_run_check(const struct session *s, const struct supervised_se
     bool known;
     CN_TRY(read_shape(s, &shape, &known));
     if (!known) return CN_OK;
-    CN_TRY(make_plan(s, supervised, &shape, &plan));
+    CN_TRY(make_plan(s, supervised, &s->roles, &shape, &plan));
     return plan_check(&plan, available(s));
 }
 
@@ -138,28 +151,47 @@ static void print_arithmetic(const struct session *s)
                 (long long)s->settings.rollout.max_tokens, sequences * longest,
                 (long long)s->settings.update.atom_tokens, (long long)t->steps);
     cn_log_info("algorithm %s: %s", s->recipe.row->name, s->recipe.row->summary);
+    if (s->settings.parallel.rollout_ranks > 0)
+        cn_log_info("ranks that only sample: %lld, ahead of the others by at most %lld steps",
+                    (long long)s->settings.parallel.rollout_ranks,
+                    (long long)s->settings.parallel.max_staleness);
+}
+
+/* Of a rank that does what `roles` says. */
+static enum cn_status print_side(const struct session *s,
+                                 const struct supervised_settings *supervised,
+                                 const struct roles *roles, const struct model_shape *shape)
+{
+    const char *const who = roles->samples && roles->learns ? ""
+                            : roles->learns                 ? " of a rank that learns"
+                                                            : " of a rank that samples";
+    struct plan plan;
+    struct cn_str text = {0};
+    CN_TRY(make_plan(s, supervised, roles, shape, &plan));
+    enum cn_status status = plan_print(&plan, available(s), &text);
+    if (status == CN_OK)
+        cn_log_info("\nmemory%s, %.1f million parameters\n%s", who, 1e-6 * (double)plan.parameters,
+                    text.data);
+    cn_str_free(&text);
+    CN_TRY(status);
+    return plan_check(&plan, available(s));
 }
 
 static enum cn_status print_memory(const struct session *s,
                                    const struct supervised_settings *supervised)
 {
+    const struct roles learns = {.learns = true}, samples = {.samples = true};
     struct model_shape shape;
-    struct plan plan;
-    struct cn_str text = {0};
     bool known;
     CN_TRY(read_shape(s, &shape, &known));
     if (!known) {
         cn_log_info("memory: model type %s is not planned", s->settings.model.type);
         return CN_OK;
     }
-    CN_TRY(make_plan(s, supervised, &shape, &plan));
-    enum cn_status status = plan_print(&plan, available(s), &text);
-    if (status == CN_OK)
-        cn_log_info("\nmemory, %.1f million parameters\n%s", 1e-6 * (double)plan.parameters,
-                    text.data);
-    cn_str_free(&text);
-    CN_TRY(status);
-    return plan_check(&plan, available(s));
+    if (supervised || s->settings.parallel.rollout_ranks == 0)
+        return print_side(s, supervised, &s->roles, &shape);
+    CN_TRY(print_side(s, NULL, &learns, &shape));
+    return print_side(s, NULL, &samples, &shape);
 }
 
 enum cn_status dry_run_print(struct session *s, const struct supervised_settings *supervised)

@@ -72,6 +72,7 @@ static enum cn_status sample_all(struct work *w)
     CN_TRY(CN_NEW(w->arena, w->wishes.count, &w->answers));
     CN_TRY(CN_NEW(w->arena, w->wishes.count, &w->scored));
     struct share_round round = {.comm = w->e->comm,
+                                .first = w->e->first,
                                 .scorer = w->e->scorer,
                                 .options = &options,
                                 .wishes = &w->wishes,

@@ -21,6 +21,7 @@ struct evaluation {
     struct scorer *scorer;
     struct cn_sampler *sampler;
     struct cn_comm *comm; /* ranks that share the answers; NULL: one */
+    int first;            /* ranks before it do not sample */
     struct cn_tokenizer *tokenizer;
     void (*progress)(void *self, size_t finished, size_t wishes); /* may be NULL */
     void *progress_self;

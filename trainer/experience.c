@@ -232,7 +232,7 @@ static enum cn_status answer_fresh(struct rounds *r, size_t fresh)
                                 .scorer = e->scorer,
                                 .options = &options,
                                 .wishes = &wishes,
-                                .first = r->n,
+                                .begin = r->n,
                                 .answers = r->answers + r->n,
                                 .scored = r->scored + r->n,
                                 .metrics = r->call->metrics};
@@ -393,24 +393,53 @@ static enum cn_status arrange(struct rounds *r)
     return rebuild(r);
 }
 
-/* Remembers the main answers that are trained. */
-static enum cn_status remember(const struct rounds *r)
+/* Remembers a sequence as it was sampled. */
+static enum cn_status remember(struct replay *replay, const struct cn_batch *batch, size_t s)
 {
-    struct replay *replay = r->experience->replay;
+    const size_t begin = batch->seq_start[s], own = begin + batch->branch_at[s],
+                 end = batch->seq_start[s + 1];
+    const struct replayed row = {.posed = {.task = batch->prompt[s],
+                                           .ids = batch->token + begin,
+                                           .n_ids = batch->branch_at[s]},
+                                 .answer = {.ids = batch->token + own,
+                                            .logp = batch->logp_sampled + own,
+                                            .entropy = batch->entropy_sampled + own,
+                                            .n = end - own,
+                                            .stop = (enum cn_stop)batch->stop[s]},
+                                 .scored = {.score = batch->score[s],
+                                            .reward = batch->reward[s],
+                                            .verdict = (enum cn_verdict)batch->verdict[s]},
+                                 .sample = batch->sample[s],
+                                 .group = batch->group[s],
+                                 .version = batch->version[begin],
+                                 .temperature = batch->temperature[s]};
+    return replay_add(replay, &row);
+}
+
+enum cn_status experience_remember(struct replay *replay, const struct cn_batch *batch)
+{
     if (!replay) return CN_OK;
     CN_TRY(replay_begin(replay));
-    for (size_t s = 0; s < r->n; s++) {
-        const struct wish *wish = &r->wishes.item[s];
-        const struct replayed row = {.posed = *wish->posed,
-                                     .answer = r->answers[s],
-                                     .scored = r->scored[s],
-                                     .sample = wish->sample,
-                                     .group = wish->group,
-                                     .version = r->version,
-                                     .temperature = (float)wish->temperature};
-        if (wish->part == CN_PART_MAIN && r->batch->drop[s] == CN_DROP_NONE)
-            CN_TRY(replay_add(replay, &row));
-    }
+    for (size_t s = 0; s < batch->n_sequences; s++)
+        if (batch->part[s] == CN_PART_MAIN && batch->drop[s] == CN_DROP_NONE)
+            CN_TRY(remember(replay, batch, s));
+    return CN_OK;
+}
+
+/* Texts of the first sequences, for people. */
+static enum cn_status show(const struct rounds *r, struct experience_result *out)
+{
+    const size_t wanted = (size_t)r->experience->settings->record.samples;
+    struct eval_shown *shown;
+    out->n_shown = wanted < r->n ? wanted : r->n;
+    CN_TRY(CN_NEW(r->arena, out->n_shown, &shown));
+    for (size_t i = 0; i < out->n_shown; i++)
+        shown[i] =
+            (struct eval_shown){.prompt = r->wishes.item[i].posed->prompt_text,
+                                .response = r->answers[i].text,
+                                .ground_truth = r->wishes.item[i].posed->content.ground_truth,
+                                .score = r->scored[i].score};
+    out->shown = shown;
     return CN_OK;
 }
 
@@ -436,11 +465,8 @@ enum cn_status experience_collect(struct experience *experience, const struct cn
         CN_TRY(rebuild(&r));
     }
     CN_TRY(arrange(&r));
-    CN_TRY(remember(&r));
-    *out = (struct experience_result){.batch = r.batch,
-                                      .answers = r.answers,
-                                      .wishes = r.wishes.item,
-                                      .scored = r.scored,
-                                      .times = r.times};
-    return CN_OK;
+    CN_TRY(experience_remember(experience->replay, r.batch));
+    *out = (struct experience_result){
+        .step = call->step, .position = experience->position, .batch = r.batch, .times = r.times};
+    return show(&r, out);
 }

@@ -3,6 +3,7 @@
 #ifndef CARNOT_EXPERIENCE_H
 #define CARNOT_EXPERIENCE_H
 
+#include "evaluate.h"
 #include "replay.h"
 #include "rollout.h"
 #include "scorer.h"
@@ -32,19 +33,27 @@ struct experience_times {
     double reward_busy; /* answers were being scored, most of it while others were sampled */
 };
 
-/* Samples and scores the rollout of `step`; SAMPLE and REWARD columns of `batch` are written,
- * sequences stand in the order of their groups.  answers: as many as sequences, for text samples.
- * Everything lives in `call->scratch`'s owner, the step arena `arena`.  Logically collective. */
 struct experience_result {
+    uint64_t step;     /* rollout step that it is for */
+    uint64_t weights;  /* rollout step after which the weights were taken that sampled it */
+    uint64_t position; /* in the order of prompts, behind it */
     struct cn_batch *batch;
-    const struct answer *answers;
-    const struct wish *wishes;
-    const struct scored *scored;
+    const struct eval_shown *shown; /* texts of the first sequences: record.samples of them */
+    size_t n_shown;
     struct experience_times times;
 };
+
+/* Samples and scores the rollout of call->step; SAMPLE and REWARD columns of the batch are written,
+ * sequences stand in the order of their groups.  version: optimizer steps of the weights.
+ * out->weights is the caller's.  Everything lives in the step arena `arena`.  Logically collective.
+ */
 enum cn_status experience_collect(struct experience *experience, const struct cn_loss_call *call,
                                   uint32_t version, struct cn_arena *arena,
                                   struct experience_result *out);
+
+/* Remembers the main answers that are trained, from SAMPLE and REWARD columns; NULL: nobody asks
+ * for them.  experience_collect does so itself. */
+enum cn_status experience_remember(struct replay *replay, const struct cn_batch *batch);
 
 /* A batch of SAMPLE columns from wishes and answers (n); used by experience, evaluation and
  * supervised training. */

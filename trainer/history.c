@@ -109,6 +109,15 @@ static bool is_evaluation(const char *name)
     return strncmp(name, "eval/", 5) == 0 && n > m + 5 && strcmp(name + n - m, "/pass@1") == 0;
 }
 
+static void add_waits(struct history *history, const struct cn_json *row)
+{
+    const struct cn_json *rollout = cn_json_get(row, "time/rollout_wait_s");
+    if (cn_json_kind(rollout) != CN_JSON_NUMBER) return;
+    history->rollout_wait += cn_json_number(rollout);
+    history->learner_wait += cn_json_number(cn_json_get(row, "time/learner_wait_s"));
+    history->waited_in += cn_json_number(cn_json_get(row, "time/step_s"));
+}
+
 static enum cn_status take_row(void *self, struct cn_json *row, bool *keep)
 {
     struct history *history = self;
@@ -125,6 +134,7 @@ static enum cn_status take_row(void *self, struct cn_json *row, bool *keep)
     for (const struct cn_json *m = cn_json_first(row); m; m = cn_json_next(m))
         if (cn_json_kind(m) == CN_JSON_NUMBER && is_evaluation(cn_json_key(m)))
             CN_TRY(add_point(history, cn_json_key(m), cn_json_number(step), cn_json_number(m)));
+    add_waits(history, row);
     if (!trains && history->last) return CN_OK;
     cn_json_close(history->last);
     history->last = row;

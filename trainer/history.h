@@ -17,6 +17,9 @@ struct history {
      * eval/<set>/pass@1 in order of appearance */
     struct history_series *series;
     size_t n_series, series_capacity;
+    /* Sums over the steps, s: of ranks that sample and of ranks that learn, waiting for each other;
+     * and of whole steps that have these. */
+    double rollout_wait, learner_wait, waited_in;
     struct cn_json *last; /* newest whole row that is not an evaluation alone; may be NULL */
     size_t rows, damaged; /* of metrics.jsonl */
 };

@@ -179,6 +179,7 @@ enum cn_status ranks_configure(struct session *s, int argc, char **argv)
     CN_TRY(cn_comm_open(&settings, &comm));
     enum cn_status status = session_configure(s, argc, argv);
     s->comm = comm;
+    s->roles = roles_together(comm);
     CN_TRY(cn_comm_agree(comm, "configuration", status));
     cn_comm_timeout(comm, s->settings.parallel.timeout_s);
     return meet(s);

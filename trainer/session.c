@@ -131,7 +131,8 @@ enum cn_status session_check_fit(const struct session *s)
 /* Whether the ranks share out the optimizer. */
 static bool is_sharded(const struct session *s)
 {
-    return s->settings.parallel.shard_optimizer && cn_comm_size(s->comm) > 1;
+    return s->settings.parallel.shard_optimizer && s->roles.learns &&
+           cn_comm_size(s->roles.side) > 1;
 }
 
 static enum cn_status open_sum(const struct session *s, struct cn_model *model,
@@ -139,7 +140,7 @@ static enum cn_status open_sum(const struct session *s, struct cn_model *model,
 {
     const int64_t threads = s->settings.parallel.threads;
     const struct gradient_sum_options options = {.model = model,
-                                                 .comm = s->comm,
+                                                 .comm = s->roles.side,
                                                  .threads = threads > 0 ? (size_t)threads : 1,
                                                  .exact = s->settings.run.deterministic,
                                                  .sharded = is_sharded(s)};
@@ -162,10 +163,10 @@ static enum cn_status training_model(const struct session *s, struct cn_model_se
                                           s->settings.update.checkpoint_activations,
                                       .seed = (uint64_t)s->settings.run.seed};
     if (is_sharded(s))
-        out->shard = (struct cn_shard){.index = (size_t)cn_comm_rank(s->comm),
-                                       .count = (size_t)cn_comm_size(s->comm),
+        out->shard = (struct cn_shard){.index = (size_t)cn_comm_rank(s->roles.side),
+                                       .count = (size_t)cn_comm_size(s->roles.side),
                                        .gather = gather_shares,
-                                       .self = s->comm};
+                                       .self = s->roles.side};
     return session_dtype(s, &out->dtype);
 }
 

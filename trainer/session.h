@@ -6,6 +6,7 @@
 #include "core/config.h"
 #include "evaluate.h"
 #include "gradient_sum.h"
+#include "roles.h"
 #include "scorer.h"
 #include "settings.h"
 #include "tasks.h"
@@ -17,6 +18,7 @@
 struct session {
     struct cn_arena arena; /* lives as long as the session */
     struct cn_comm *comm;  /* the ranks of this run (ranks.h); NULL: one */
+    struct roles roles;    /* what they do: all the same, but for carnot train */
     struct config *config;
     struct settings settings;
     struct cn_recipe recipe;

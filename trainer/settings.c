@@ -93,6 +93,8 @@ static const struct cn_option parallel_options[] = {
     {FIELD(parallel, threads), INT(0, 4096), IS "0", SAFE, .help = "of each rank; 0: cores of its affinity mask, divided by the ranks that share them"},
     {FIELD(parallel, oversubscribe), BOOL, IS "false", SAFE, .help = "allow more threads than cores"},
     {FIELD(parallel, shard_optimizer), BOOL, IS "false", SAFE, .help = "each rank keeps moments, and in bf16 the f32 master copy, of its share of the parameters only: less memory, same bits, same checkpoints"},
+    {FIELD(parallel, rollout_ranks), INT(0, 1e6), IS "0", SAFE, .unit = "ranks", .help = "the last so many ranks sample and score, the others learn; 0: every rank does both"},
+    {FIELD(parallel, max_staleness), INT(0, 64), IS "0", .unit = "rollout steps", .help = "how far sampling runs ahead of learning, with rollout_ranks: batch s is sampled with the weights after step s - 1 - max_staleness; 0: the sides wait for each other, and results are those of rollout_ranks=0"},
     {FIELD(parallel, timeout_s), REAL(0, 1e9), IS "600", SAFE, .unit = "s", .help = "longest wait for another rank before the run ends with exit code 6; 0: for ever"},
     {FIELD(parallel, fault), CHOICE("none skip stall local_mean"), IS "\"none\"", .help = "plants a fault, to see that it is found: in step 2 the last rank leaves out a collective (skip) or stops for ever (stall); each rank normalises by its own tokens (local_mean)"},
     {0}};
@@ -185,6 +187,12 @@ static enum cn_status check_together(const struct settings *s)
                        "critic.path=%s names a second model, but critic.type=head puts the values "
                        "on the policy: use critic.type=model, or clear the path with null",
                        s->critic.path);
+    if (s->parallel.max_staleness > 0 && s->parallel.rollout_ranks == 0)
+        return cn_fail(
+            CN_ERR_CONFIG,
+            "parallel.max_staleness=%lld lets sampling run ahead, which needs ranks that "
+            "do nothing else: set parallel.rollout_ranks, or max_staleness to 0",
+            (long long)s->parallel.max_staleness);
     for (size_t i = 0; i < s->eval.k.count; i++)
         if (s->eval.k.value[i] > (double)s->eval.samples ||
             s->eval.k.value[i] != floor(s->eval.k.value[i]))

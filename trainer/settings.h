@@ -65,7 +65,7 @@ struct update_settings {
 };
 
 struct parallel_settings {
-    int64_t threads;
+    int64_t threads, rollout_ranks, max_staleness;
     bool oversubscribe, shard_optimizer;
     double timeout_s;
     int fault;

@@ -231,37 +231,40 @@ static enum cn_status exchange_scored(struct cn_comm *comm, struct scored *score
 
 static enum cn_status cut_wishes(const struct share_round *r, const size_t **out)
 {
-    const struct wish *wishes = r->wishes->item + r->first;
-    const size_t n = r->wishes->count - r->first, ranks = (size_t)cn_comm_size(r->comm);
+    const struct wish *wishes = r->wishes->item + r->begin;
+    const size_t n = r->wishes->count - r->begin, ranks = (size_t)cn_comm_size(r->comm),
+                 first = (size_t)r->first;
     size_t *cost, *start;
     CN_TRY(CN_NEW(r->wishes->arena, n, &cost));
     CN_TRY(CN_NEW(r->wishes->arena, ranks + 1, &start));
     for (size_t i = 0; i < n; i++)
         cost[i] = wishes[i].posed->n_ids + r->options->max_tokens;
-    share_cut(cost, n, (int)ranks, start);
-    for (size_t k = 1; k < ranks && scorer_scope(r->scorer) == CN_SCOPE_GROUP; k++)
+    share_cut(cost, n, (int)(ranks - first), start + first);
+    for (size_t k = first + 1; k < ranks && scorer_scope(r->scorer) == CN_SCOPE_GROUP; k++)
         while (start[k] > 0 && start[k] < n && wishes[start[k]].group == wishes[start[k] - 1].group)
             start[k]++;
     *out = start;
     return CN_OK;
 }
 
-/* Samples this rank's wishes; the scorer is told of finished answers if it has begun. */
+/* Samples this rank's wishes, if it has any; the scorer is told of finished answers if it has
+ * begun. */
 static enum cn_status sample_own(const struct share_round *r, const size_t *start, bool scores)
 {
     const int rank = cn_comm_rank(r->comm);
     struct wishes own = *r->wishes;
     struct rollout_options options = *r->options;
-    own.count = r->first + start[rank + 1];
+    own.count = r->begin + start[rank + 1];
+    if (start[rank] == start[rank + 1]) return CN_OK; /* it may have no sampler */
     options.finished = scores ? scorer_add : NULL;
     options.finished_self = r->scorer;
-    return rollout_collect(&options, &own, r->first + start[rank], own.arena,
+    return rollout_collect(&options, &own, r->begin + start[rank], own.arena,
                            r->answers + start[rank]);
 }
 
 static struct scoring_work work_of(const struct share_round *r, size_t begin, size_t end)
 {
-    const struct scoring_work work = {.wishes = r->wishes->item + r->first + begin,
+    const struct scoring_work work = {.wishes = r->wishes->item + r->begin + begin,
                                       .answers = r->answers + begin,
                                       .n = end - begin,
                                       .max_tokens = r->options->max_tokens};
@@ -286,7 +289,7 @@ static enum cn_status answer_own(struct share_round *r, const size_t *start,
 /* Every rank scores everything. */
 static enum cn_status score_step(struct share_round *r)
 {
-    const struct scoring_work work = work_of(r, 0, r->wishes->count - r->first);
+    const struct scoring_work work = work_of(r, 0, r->wishes->count - r->begin);
     CN_TRY(scorer_begin(r->scorer, &work));
     enum cn_status status =
         scorer_finish(r->scorer, r->wishes->arena, r->metrics, r->scored, &r->times);

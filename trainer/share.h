@@ -42,12 +42,13 @@ enum cn_status share_column(struct cn_comm *comm, const struct share_atoms *atom
  * everything.  Afterwards all answers and scores, and the rewards' metrics, are everywhere. */
 struct share_round {
     struct cn_comm *comm;
+    int first; /* ranks before it do not sample */
     struct scorer *scorer;
     const struct rollout_options *options; /* but for `finished` */
-    const struct wishes *wishes;           /* of which [first, count) are new */
-    size_t first;
-    struct answer *answers;     /* (count - first) out */
-    struct scored *scored;      /* (count - first) out */
+    const struct wishes *wishes;           /* of which [begin, count) are new */
+    size_t begin;
+    struct answer *answers;     /* (count - begin) out */
+    struct scored *scored;      /* (count - begin) out */
     struct cn_metrics *metrics; /* may be NULL */
     struct scorer_times times;  /* out */
 };

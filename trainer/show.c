@@ -95,6 +95,18 @@ static enum cn_status put_curves(const struct history *history, struct cn_str *o
     return CN_OK;
 }
 
+/* Which side of a divided run waits for the other. */
+static enum cn_status put_waits(const struct history *h, struct cn_str *out)
+{
+    if (!(h->waited_in > 0)) return CN_OK;
+    return cn_str_format(
+        out,
+        "\nin %.1f s of steps, ranks that sample waited %.1f s (%.0f %%), ranks that "
+        "learn %.1f s (%.0f %%)\n",
+        h->waited_in, h->rollout_wait, 100 * h->rollout_wait / h->waited_in, h->learner_wait,
+        100 * h->learner_wait / h->waited_in);
+}
+
 static enum cn_status put_last(const struct history *history, struct cn_str *out)
 {
     if (history->last) CN_TRY(cn_str_add(out, "\nlast metrics\n"));
@@ -120,6 +132,7 @@ static enum cn_status put_overview(const struct show *show, struct cn_str *out)
     CN_TRY(history_read(show->folder, &history));
     enum cn_status status = put_state(show, &history, out);
     if (status == CN_OK) status = put_curves(&history, out);
+    if (status == CN_OK) status = put_waits(&history, out);
     if (status == CN_OK) status = put_last(&history, out);
     if (status == CN_OK) status = cn_str_add(out, "\nanswers: carnot show ");
     if (status == CN_OK) status = cn_str_add_safe(out, cn_text(show->folder), "\n");

@@ -8,15 +8,13 @@
 #include "dry_run.h"
 #include "measure.h"
 #include "ranks.h"
-#include "share.h"
 
 #include "carnot/log.h"
 
 #include <math.h>
 #include <string.h>
 
-/* The call that every plug-in of this step sees. */
-static struct cn_loss_call call_of(struct train *t, uint64_t step)
+struct cn_loss_call train_call(struct train *t, uint64_t step)
 {
     struct cn_loss_call call = {.recipe = &t->session.recipe,
                                 .seed = (uint64_t)t->session.settings.run.seed,
@@ -27,38 +25,22 @@ static struct cn_loss_call call_of(struct train *t, uint64_t step)
     return call;
 }
 
-static enum cn_status check_mismatch(const struct train *t)
+/* What is sampled must be what is trained; older weights differ, so only a limit of their own ends
+ * the run. */
+static enum cn_status check_mismatch(const struct train *t, const struct experience_result *e)
 {
     double limit = t->session.settings.rollout.mismatch_stop;
     double gap = cn_metrics_value(&t->metrics, "mismatch/logprob_abs_mean", 0);
     enum cn_dtype dtype;
     CN_TRY(session_dtype(&t->session, &dtype));
+    if (isnan(limit) && e->weights != e->step - 1) return CN_OK;
     if (isnan(limit)) limit = dtype == CN_DTYPE_F32 ? 1e-4 : 2e-2;
     if (!(gap > limit)) return CN_OK;
     return cn_fail(
         CN_ERR_NUMERIC,
         "step %llu: the sampler's log-probabilities differ from the trainer's by %g nats "
         "on average (rollout.mismatch_stop=%g): what is sampled is not what is trained",
-        (unsigned long long)t->state.step + 1, gap, limit);
-}
-
-static enum cn_status take_times(struct train *t, const struct experience_result *experience,
-                                 const struct update_times *update, double seconds)
-{
-    const double known =
-        experience->times.rollout + experience->times.reward + update->score + update->train;
-    double tokens = 0;
-    for (size_t i = 0; i < experience->batch->n_sequences; i++)
-        tokens += (double)experience->answers[i].n;
-    CN_TRY(cn_metrics_set(&t->metrics, "time/step_s", seconds));
-    CN_TRY(cn_metrics_set(&t->metrics, "time/rollout_s", experience->times.rollout));
-    CN_TRY(cn_metrics_set(&t->metrics, "time/reward_s", experience->times.reward));
-    CN_TRY(cn_metrics_set(&t->metrics, "time/reward_busy_s", experience->times.reward_busy));
-    CN_TRY(cn_metrics_set(&t->metrics, "time/logprob_s", update->score));
-    CN_TRY(cn_metrics_set(&t->metrics, "time/train_s", update->train));
-    CN_TRY(cn_metrics_set(&t->metrics, "time/other_s", seconds - known));
-    CN_TRY(cn_metrics_set(&t->metrics, "perf/tokens", tokens));
-    return cn_metrics_set(&t->metrics, "perf/tok_s", tokens / seconds);
+        (unsigned long long)e->step, gap, limit);
 }
 
 /* SCORE and ADVANTAGE stages. */
@@ -78,71 +60,66 @@ static enum cn_status credit(struct train *t, const struct cn_loss_call *call,
     return cn_loss_advantage(&here, batch);
 }
 
-/* A step that was skipped because it was not finite leaves its batch behind. */
-static enum cn_status keep_bad_batch(struct train *t, const struct cn_batch *batch, uint64_t step)
+/* Answers of weights that are older than parallel.max_staleness allows are not trained: after a
+ * start from another run's checkpoint. */
+static enum cn_status drop_stale(struct train *t, const struct experience_result *e)
 {
-    struct cn_str text = {0};
-    if (cn_metrics_value(&t->metrics, "update/skipped", 0) == 0) return CN_OK;
-    enum cn_status status = measure_dump(batch, step, &text);
-    if (status == CN_OK) status = run_append(t->run, "bad_batches.jsonl", cn_str_text(&text));
-    cn_str_free(&text);
-    return status;
+    const uint64_t most = (uint64_t)t->session.settings.parallel.max_staleness,
+                   age = e->step - 1 - e->weights;
+    for (size_t s = 0; s < e->batch->n_sequences && age > most; s++)
+        if (e->batch->drop[s] == CN_DROP_NONE && e->batch->part[s] != CN_PART_REPLAY)
+            e->batch->drop[s] = CN_DROP_STALE;
+    return age || most ? cn_metrics_set(&t->metrics, "rollout/staleness", (double)age) : CN_OK;
 }
 
-/* Each rank records its share of the sequences. */
-static enum cn_status record_share(struct train *t, const struct cn_batch *batch, uint64_t step)
+/* A step of a rank that learns, which samples, too, unless other ranks do. */
+static enum cn_status learn(struct train *t, const struct cn_loss_call *call,
+                            struct experience_result *e, struct update_times *times)
 {
-    const struct cn_comm *comm = t->session.comm;
-    const size_t *start;
-    CN_TRY(share_among(comm, NULL, batch->n_sequences, &t->scratch, &start));
-    const size_t *own = start + cn_comm_rank(comm);
-    return record_step(t->record, batch, (struct cn_span){own[0], own[1]}, step);
-}
-
-static enum cn_status record_batch(struct train *t, const struct experience_result *result,
-                                   uint64_t step)
-{
-    const struct record_settings *settings = &t->session.settings.record;
-    if (t->record && step % (uint64_t)settings->every == 0)
-        CN_TRY(record_share(t, result->batch, step));
-    CN_TRY(keep_bad_batch(t, result->batch, step));
-    return train_write_samples(t, result);
+    const struct settings *s = &t->session.settings;
+    struct cn_comm *comm = t->session.comm;
+    const uint64_t step = call->step;
+    const struct update_rates rates = {
+        .policy = update_lr(&s->optimizer, step - 1, (uint64_t)t->report.steps),
+        .critic = update_lr(&s->critic_optimizer, step - 1, (uint64_t)t->report.steps)};
+    CN_TRY(train_take(t, call, e));
+    CN_TRY(drop_stale(t, e));
+    cn_log_status_line(NULL);
+    cn_comm_place(comm, step, "scoring");
+    CN_TRY(credit(t, call, e->batch, times));
+    cn_comm_place(comm, step, "training");
+    CN_TRY(update_policy(&t->update, call, e->batch, &rates, times));
+    if (t->session.roles.samples) CN_TRY(cn_sampler_refresh(t->session.sampler));
+    CN_TRY(measure_mismatch(e->batch, &t->metrics));
+    CN_TRY(check_mismatch(t, e));
+    if (t->session.recipe.n_entropy) CN_TRY(measure_touched(e->batch, &t->metrics));
+    cn_comm_place(comm, step, "recording");
+    CN_TRY(train_record(t, e));
+    if (t->session.roles.samples) CN_TRY(scoring_canaries(&t->session.scoring, step));
+    t->state.optimizer_steps = t->update.optimizer_steps;
+    t->state.bad_steps = t->update.bad_steps;
+    return CN_OK;
 }
 
 static enum cn_status train_step(struct train *t, uint64_t step)
 {
-    const struct settings *s = &t->session.settings;
-    struct cn_comm *comm = t->session.comm;
-    const struct update_rates rates = {
-        .policy = update_lr(&s->optimizer, step - 1, (uint64_t)t->report.steps),
-        .critic = update_lr(&s->critic_optimizer, step - 1, (uint64_t)t->report.steps)};
-    struct cn_loss_call call = call_of(t, step);
+    const struct roles *roles = &t->session.roles;
+    const struct cn_loss_call call = train_call(t, step);
     struct experience_result experience;
     struct update_times times = {0};
-    double start = clock_seconds();
+    const double start = clock_seconds();
     cn_metrics_init(&t->metrics, &t->arena);
-    cn_comm_place(comm, step, "sampling");
+    cn_comm_place(t->session.comm, step, "sampling");
     ranks_fault(&t->session, step);
-    CN_TRY(experience_collect(&t->experience, &call, (uint32_t)t->update.optimizer_steps, &t->arena,
-                              &experience));
-    cn_log_status_line(NULL);
-    cn_comm_place(comm, step, "scoring");
-    CN_TRY(credit(t, &call, experience.batch, &times));
-    cn_comm_place(comm, step, "training");
-    CN_TRY(update_policy(&t->update, &call, experience.batch, &rates, &times));
-    CN_TRY(cn_sampler_refresh(t->session.sampler));
-    CN_TRY(measure_mismatch(experience.batch, &t->metrics));
-    CN_TRY(check_mismatch(t));
-    if (t->session.recipe.n_entropy) CN_TRY(measure_touched(experience.batch, &t->metrics));
-    cn_comm_place(comm, step, "recording");
-    CN_TRY(record_batch(t, &experience, step));
-    CN_TRY(scoring_canaries(&t->session.scoring, step));
-    t->state.step = step;
+    CN_TRY(train_sample(t, &call));
+    enum cn_status status =
+        roles->learns ? learn(t, &call, &experience, &times) : train_sample_ahead(t, step);
+    if (status == CN_OK) t->state.step = step;
+    if (status == CN_OK && roles->learns) status = train_replace_reference(t);
+    CN_TRY(train_exchange(t, step, status));
+    if (!roles->learns) return CN_OK;
     t->state.position = t->experience.position;
-    t->state.optimizer_steps = t->update.optimizer_steps;
-    t->state.bad_steps = t->update.bad_steps;
-    CN_TRY(train_replace_reference(t));
-    CN_TRY(take_times(t, &experience, &times, clock_seconds() - start));
+    CN_TRY(train_times(t, &experience, &times, clock_seconds() - start));
     const struct report_step line = {.step = step,
                                      .seconds = clock_seconds() - start,
                                      .tokens = cn_metrics_value(&t->metrics, "perf/tokens", 0)};
@@ -178,10 +155,11 @@ static enum cn_status after_step(struct train *t, bool last)
     const bool save = last || (s->checkpoint.every && step % (uint64_t)s->checkpoint.every == 0);
     cn_comm_place(t->session.comm, step, "evaluating");
     if (evaluate) CN_TRY(train_evaluate(t, step, last ? &t->after : NULL));
-    CN_TRY(run_metrics_write(t->run, "metrics.jsonl", step, &t->metrics));
-    CN_TRY(train_write_status(t, "running", CN_OK, ""));
     cn_comm_place(t->session.comm, step, "saving");
-    return save ? train_save(t) : CN_OK;
+    enum cn_status status = run_metrics_write(t->run, "metrics.jsonl", step, &t->metrics);
+    if (status == CN_OK) status = train_write_status(t, "running", CN_OK, "");
+    if (save) return train_save(t, status);
+    return roles_meet(&t->session.roles, "rows", status);
 }
 
 static enum cn_status train_loop(struct train *t)
@@ -214,6 +192,9 @@ static enum cn_status run(int argc, char **argv)
     struct train *t = &train;
     const bool dry = arguments_take(&argc, argv, "--dry-run");
     enum cn_status status = ranks_configure(&t->session, argc - 1, argv + 1);
+    /* A dry run of one process plans for ranks that are not there. */
+    if (status == CN_OK && !(dry && cn_comm_size(t->session.comm) == 1))
+        status = roles_divide(&t->session.roles, &t->session.settings.parallel);
     if (status == CN_OK && dry) {
         status = dry_run_print(&t->session, NULL);
     } else if (status == CN_OK) {

@@ -1,6 +1,9 @@
 /* What a run leaves behind: evaluations, checkpoints, text samples, status. */
 #include "train.h"
 
+#include "measure.h"
+#include "share.h"
+
 #include "carnot/log.h"
 
 #include <inttypes.h>
@@ -81,9 +84,11 @@ enum cn_status train_evaluate(struct train *t, uint64_t step, struct eval_result
                                           .scorer = t->session.scorer,
                                           .sampler = t->session.sampler,
                                           .comm = t->session.comm,
+                                          .first = t->session.roles.first,
                                           .tokenizer = t->session.tokenizer,
                                           .progress = report_progress,
                                           .progress_self = &t->report};
+    enum cn_status status = CN_OK; /* of this rank alone */
     for (size_t i = 0; i < t->session.n_sets; i++) {
         struct eval_result result;
         const struct eval_set *set = &t->session.sets[i];
@@ -91,36 +96,38 @@ enum cn_status train_evaluate(struct train *t, uint64_t step, struct eval_result
                             &t->metrics, &result));
         cn_log_status_line(NULL);
         report_evaluation(set, step, &result);
-        CN_TRY(write_evaluation(t, set, step, &result));
+        if (status == CN_OK) status = write_evaluation(t, set, step, &result);
         if (i == 0 && first) *first = result;
     }
-    return keep_best(t);
+    if (status == CN_OK && t->session.roles.learns) status = keep_best(t);
+    return roles_meet(&t->session.roles, "evaluation", status);
 }
 
-enum cn_status train_save(struct train *t)
+/* Every rank's record is closed before a checkpoint says that its steps are done. */
+static enum cn_status save(struct train *t)
 {
-    if (t->saved == t->state.step) return CN_OK;
-    /* Every rank's record is closed before a checkpoint says that its steps are done. */
-    enum cn_status status = t->record ? record_close_segment(t->record) : CN_OK;
-    CN_TRY(cn_comm_agree(t->session.comm, "record", status));
-    CN_TRY(checkpoint_save(&t->checkpoint, &t->state, &t->session.settings.checkpoint));
+    const enum cn_status status = t->record ? record_close_segment(t->record) : CN_OK;
+    CN_TRY(cn_comm_agree(t->session.roles.side, "record", status));
+    return checkpoint_save(&t->checkpoint, &t->state, &t->session.settings.checkpoint);
+}
+
+enum cn_status train_save(struct train *t, enum cn_status status)
+{
+    const bool due = t->saved != t->state.step && t->session.roles.learns;
+    if (status == CN_OK && due) status = save(t);
+    CN_TRY(roles_meet(&t->session.roles, "checkpoint", status));
     t->saved = t->state.step;
     return CN_OK;
 }
 
-enum cn_status train_write_samples(struct train *t, const struct experience_result *r)
+static enum cn_status write_samples(struct train *t, const struct experience_result *r)
 {
     char name[64];
     struct cn_str lines = {0};
     enum cn_status status = CN_OK;
-    size_t wanted = (size_t)t->session.settings.record.samples;
     snprintf(name, sizeof name, "samples/step_%06" PRIu64 ".jsonl", t->report.step);
-    for (size_t i = 0; status == CN_OK && i < wanted && i < r->batch->n_sequences; i++) {
-        const struct eval_shown shown = {.prompt = r->wishes[i].posed->prompt_text,
-                                         .response = r->answers[i].text,
-                                         .ground_truth = r->wishes[i].posed->content.ground_truth,
-                                         .score = r->scored[i].score};
-        status = answer_row(&lines, &shown);
+    for (size_t i = 0; status == CN_OK && i < r->n_shown; i++) {
+        status = answer_row(&lines, &r->shown[i]);
         if (status == CN_OK)
             status = cn_str_format(&lines,
                                    ", \"reward\": %.9g, \"verdict\": \"%s\", \"stop\": \"%s\", "
@@ -132,6 +139,57 @@ enum cn_status train_write_samples(struct train *t, const struct experience_resu
     if (status == CN_OK && lines.length) status = run_append(t->run, name, cn_str_text(&lines));
     cn_str_free(&lines);
     return status;
+}
+
+/* A step that was skipped because it was not finite leaves its batch behind. */
+static enum cn_status keep_bad_batch(struct train *t, const struct cn_batch *batch, uint64_t step)
+{
+    struct cn_str text = {0};
+    if (cn_metrics_value(&t->metrics, "update/skipped", 0) == 0) return CN_OK;
+    enum cn_status status = measure_dump(batch, step, &text);
+    if (status == CN_OK) status = run_append(t->run, "bad_batches.jsonl", cn_str_text(&text));
+    cn_str_free(&text);
+    return status;
+}
+
+/* Each rank that learns records its share of the sequences. */
+static enum cn_status record_share(struct train *t, const struct cn_batch *batch, uint64_t step)
+{
+    const struct cn_comm *comm = t->session.roles.side;
+    const size_t *start;
+    CN_TRY(share_among(comm, NULL, batch->n_sequences, &t->scratch, &start));
+    const size_t *own = start + cn_comm_rank(comm);
+    return record_step(t->record, batch, (struct cn_span){own[0], own[1]}, step);
+}
+
+enum cn_status train_record(struct train *t, const struct experience_result *result)
+{
+    const struct record_settings *settings = &t->session.settings.record;
+    if (t->record && result->step % (uint64_t)settings->every == 0)
+        CN_TRY(record_share(t, result->batch, result->step));
+    CN_TRY(keep_bad_batch(t, result->batch, result->step));
+    return write_samples(t, result);
+}
+
+enum cn_status train_times(struct train *t, const struct experience_result *experience,
+                           const struct update_times *update, double seconds)
+{
+    const double sampling = t->session.roles.divided
+                                ? cn_metrics_value(&t->metrics, "time/learner_wait_s", 0)
+                                : experience->times.rollout + experience->times.reward;
+    const double known = sampling + update->score + update->train;
+    double tokens = 0;
+    for (size_t i = 0; i < experience->batch->n_tokens; i++)
+        tokens += experience->batch->role[i] == CN_ROLE_POLICY;
+    CN_TRY(cn_metrics_set(&t->metrics, "time/step_s", seconds));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/rollout_s", experience->times.rollout));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/reward_s", experience->times.reward));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/reward_busy_s", experience->times.reward_busy));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/logprob_s", update->score));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/train_s", update->train));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/other_s", seconds - known));
+    CN_TRY(cn_metrics_set(&t->metrics, "perf/tokens", tokens));
+    return cn_metrics_set(&t->metrics, "perf/tok_s", tokens / seconds);
 }
 
 enum cn_status train_write_status(struct train *t, const char *state, enum cn_status outcome,
@@ -162,7 +220,7 @@ enum cn_status train_finish(struct train *t, enum cn_status status)
     message[sizeof message - 1] = 0;
     if (status == CN_STOPPED || status == CN_PRUNED) {
         cn_fail_clear();
-        if (opened) CN_TRY(train_save(t)); /* an unfinished warm start begins again */
+        if (opened) CN_TRY(train_save(t, CN_OK)); /* an unfinished warm start begins again */
         cn_fail(status, "%s", message);
     }
     /* A start that is refused leaves the status of the run that stands in the folder as it is. */

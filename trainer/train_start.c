@@ -44,7 +44,8 @@ static enum cn_status go_on(struct train *t, const struct resume *resume)
     t->update.optimizer_steps = t->state.optimizer_steps;
     t->update.bad_steps = t->state.bad_steps;
     t->saved = t->state.step;
-    return cn_sampler_refresh(t->session.sampler);
+    if (!t->session.roles.learns) ahead_free(&t->ahead); /* it waits on those that learn */
+    return t->session.roles.divided ? CN_OK : cn_sampler_refresh(t->session.sampler);
 }
 
 /* A second model for the values: at a fresh start from the policy's weights, unless it has a folder
@@ -72,14 +73,16 @@ static enum cn_status open_from_start(struct train *t)
     return status;
 }
 
-/* Supervised steps before reinforcement; their numbers go to warm_start.jsonl. */
+/* Supervised steps before reinforcement; their numbers go to warm_start.jsonl.  Ranks that only
+ * sample come along, so that nobody waits for longer than a step. */
 static enum cn_status warm_start(struct train *t)
 {
     const struct supervised_settings *plan = &t->session.settings.warm_start;
+    struct roles *roles = &t->session.roles;
     struct supervised supervised = {.settings = &t->session.settings,
                                     .plan = plan,
                                     .model = t->session.model,
-                                    .comm = t->session.comm,
+                                    .comm = roles->side,
                                     .sum = t->session.sum,
                                     .tokenizer = t->session.tokenizer,
                                     .tasks = t->session.train,
@@ -87,9 +90,13 @@ static enum cn_status warm_start(struct train *t)
                                     .seed = (uint64_t)t->session.settings.run.seed};
     double start = clock_seconds(), printed = 0;
     for (int64_t step = 1; step <= plan->steps; step++) {
-        struct supervised_result result;
+        struct supervised_result result = {0};
         double warm = plan->warmup_steps ? (double)step / (double)plan->warmup_steps : 1;
-        CN_TRY(supervised_step(&supervised, plan->lr * (warm < 1 ? warm : 1), &t->arena, &result));
+        enum cn_status status = CN_OK;
+        if (roles->learns)
+            status =
+                supervised_step(&supervised, plan->lr * (warm < 1 ? warm : 1), &t->arena, &result);
+        CN_TRY(roles_meet(roles, "warm start", status));
         cn_metrics_init(&t->metrics, &t->arena);
         CN_TRY(cn_metrics_set(&t->metrics, "sft/loss", result.loss));
         CN_TRY(cn_metrics_set(&t->metrics, "optim/grad_norm", result.grad_norm));
@@ -106,7 +113,7 @@ static enum cn_status warm_start(struct train *t)
         if (signal)
             return cn_fail(CN_STOPPED, "stopped by signal %d during the warm start", signal);
     }
-    return plan->steps ? cn_sampler_refresh(t->session.sampler) : CN_OK;
+    return plan->steps && !roles->divided ? cn_sampler_refresh(t->session.sampler) : CN_OK;
 }
 
 static enum cn_status open_record(struct train *t)
@@ -128,21 +135,22 @@ static void connect(struct train *t)
                                         .tasks = s->train,
                                         .tokenizer = s->tokenizer,
                                         .sampler = s->sampler,
-                                        .comm = s->comm,
+                                        .comm = s->roles.side,
                                         .progress = report_progress,
                                         .progress_self = &t->report};
     t->update = (struct update){.settings = &s->settings,
                                 .recipe = &s->recipe,
                                 .model = s->model,
-                                .comm = s->comm,
+                                .comm = s->roles.side,
                                 .sum = s->sum,
                                 .reference = -1,
                                 .last = -1};
     t->checkpoint = (struct checkpoint){.run_path = run_path(t->run),
-                                        .model = s->model,
-                                        .comm = s->comm,
+                                        .model = s->roles.learns ? s->model : NULL,
+                                        .comm = s->roles.side,
                                         .tokenizer = s->tokenizer,
                                         .recipe = &s->recipe,
+                                        .ahead = &t->ahead,
                                         .resolved = cn_str_text(&s->resolved)};
     t->report = (struct report){.arena = &s->arena, .steps = (uint64_t)s->settings.train.steps};
     t->state.best = t->state.base = (double)NAN;
@@ -153,11 +161,29 @@ static void connect(struct train *t)
 static enum cn_status open_session(struct train *t)
 {
     CN_TRY(session_open_scorer(&t->session));
-    CN_TRY(session_open_model(&t->session, true));
-    CN_TRY(session_open_sampler(&t->session));
+    CN_TRY(session_open_model(&t->session, t->session.roles.learns));
+    if (t->session.roles.samples) CN_TRY(session_open_sampler(&t->session));
     CN_TRY(session_open_train(&t->session));
     CN_TRY(session_open_sets(&t->session));
     return scoring_canaries(&t->session.scoring, 0);
+}
+
+/* What the ranks that learn need beside the policy. */
+static enum cn_status open_learning(struct train *t, const struct resume *resume)
+{
+    const struct cn_recipe *recipe = &t->session.recipe;
+    const struct cn_correction *correction =
+        (const struct cn_correction *)recipe->axis[CN_AXIS_correction].plugin;
+    if (!t->resumed) CN_TRY(open_from_start(t));
+    CN_TRY(train_open_reference(t, resume->folder));
+    if (t->session.settings.parallel.max_staleness > 0 && !correction->fill &&
+        !recipe->anchor_sampled)
+        cn_log_warn(
+            "parallel.max_staleness=%lld trains on answers of older weights as if they were "
+            "the present ones': set algorithm.correction (truncate, say), or "
+            "algorithm.anchor=sampled",
+            (long long)t->session.settings.parallel.max_staleness);
+    return open_record(t);
 }
 
 enum cn_status train_open(struct train *t, int argc, char **argv)
@@ -176,22 +202,21 @@ enum cn_status train_open(struct train *t, int argc, char **argv)
     }
     CN_TRY(session_dtype(&t->session, &t->checkpoint.dtype));
     CN_TRY(settings_frozen(&t->session.settings.model, &t->session.arena, &t->frozen));
-    if (resume.folder) CN_TRY(open_critic(t, NULL));
+    if (resume.folder && t->session.roles.learns) CN_TRY(open_critic(t, NULL));
     CN_TRY(go_on(t, &resume));
     CN_TRY(train_write_status(t, "running", CN_OK, ""));
-    if (!t->resumed) {
-        CN_TRY(warm_start(t));
-        CN_TRY(open_from_start(t));
-    }
-    CN_TRY(train_open_reference(t, resume.folder));
+    if (!t->resumed) CN_TRY(warm_start(t));
+    const enum cn_status status = t->session.roles.learns ? open_learning(t, &resume) : CN_OK;
+    CN_TRY(roles_meet(&t->session.roles, "start", status));
     t->report.first = t->state.step + 1;
-    return open_record(t);
+    return train_send_weights(t);
 }
 
 void train_close(struct train *t)
 {
     if (t->record) record_close(t->record);
     replay_close(t->experience.replay);
+    ahead_free(&t->ahead);
     run_close(t->run);
     cn_arena_free(&t->arena);
     cn_arena_free(&t->scratch);
