@@ -57,7 +57,7 @@ differ() { ! same "$1" "$2" > "$work/differ" 2>&1; }
 tail_of() { tail -n 4 "$work/$1.log" | sed 's/^/  /'; }
 
 # ---- in turns: the bits of ranks that do both ---------------------------------------------------
-for method in '' 'algorithm=dapo algorithm.kl=k3 entropy=["aepo"]' 'algorithm=ppo critic.type=model train.epochs=2 entropy=["remix"]'; do
+for method in '' 'algorithm=dapo algorithm.kl=k3 entropy=["aepo"] entropy.aepo.monitor=released' 'algorithm=ppo critic.type=model train.epochs=2 entropy=["remix"]'; do
     # shellcheck disable=SC2086 # a list of overrides
     train one 1 $method || { fault "one rank ($method):"; tail_of one; continue; }
     [ "$(metric one 3 update/atoms)" -ge 2 ] || fault "$method: fewer than 2 atoms: nothing is divided"
@@ -81,7 +81,7 @@ ahead='parallel.max_staleness=2 algorithm.correction=truncate'
 {
     train ahead 3 parallel.rollout_ranks=1 $ahead || { fault "ahead:"; tail_of ahead; }
     train again 3 parallel.rollout_ranks=1 $ahead && same ahead again || { fault "a second run differs:"; tail_of again; }
-    train other 4 parallel.rollout_ranks=2 $ahead && same ahead other || { fault "another division differs:"; tail_of other; }
+    train other 4 parallel.rollout_ranks=2 parallel.shard_optimizer=true $ahead && same ahead other || { fault "another division differs:"; tail_of other; }
 }
 differ one ahead || fault "sampling ahead changes nothing"
 [ "$(metric ahead 1 rollout/staleness)$(metric ahead 2 rollout/staleness)$(metric ahead 3 rollout/staleness)$(metric ahead 9 rollout/staleness)" = 0122 ] ||
