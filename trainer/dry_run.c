@@ -73,7 +73,7 @@ static enum cn_status make_plan(const struct session *s,
     struct plan_settings settings = {
         .trainable = true,
         .exact_sum = t->run.deterministic,
-        .shards = t->parallel.shard_optimizer ? (size_t)cn_comm_size(s->comm) : 1,
+        .shards = t->parallel.shard_optimizer ? (size_t)cn_comm_size(s->roles.side) : 1,
         .checkpoint_activations = t->update.checkpoint_activations,
         .atom_tokens = (size_t)t->update.atom_tokens,
         .longest = (size_t)(t->data.max_prompt_tokens + t->rollout.max_tokens),
