@@ -16,7 +16,6 @@
 #include "answer.h"
 #include "code/code.h"
 
-#include <math.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stddef.h>
@@ -32,22 +31,13 @@ struct settings {
     int language, score, compare;
     int64_t memory_mb, disk_mb, output_kb, processes, tests_max, workers;
     double time_s, wall_s, tolerance;
-    double no_answer, unparsable, budget, timeout, truncated;
     bool insecure, bare;
     const char *python, *entry, *after;
     struct sandbox *sandbox; /* opened by code_tests_open */
 };
 
 // clang-format off
-#define WORTH(field, fallback_, help_) \
-    {.name = #field, .kind = CN_OPTION_REAL, .offset = offsetof(struct settings, field), .fallback = fallback_, .nullable = true, .help = help_}
-
 static const struct cn_option options[] = {
-    WORTH(no_answer, "0", "score if the reply holds no program; null: left out of training"),
-    WORTH(unparsable, "0", "score if the program does not compile; null: left out of training"),
-    WORTH(budget, "0", "score if it goes over memory, disk or output; null: left out of training"),
-    WORTH(timeout, "0", "score if it takes too long; null: left out of training"),
-    WORTH(truncated, "0", "score if the reply was cut off before a complete program; null: left out of training"),
     {.name = "language", .kind = CN_OPTION_CHOICE, .offset = offsetof(struct settings, language), .fallback = "\"auto\"",
      .choices = "auto python c cpp", .help = "what programs are written in; auto: what the tests or the block of the reply say, else python"},
     {.name = "score", .kind = CN_OPTION_CHOICE, .offset = offsetof(struct settings, score), .fallback = "\"all\"",
@@ -133,33 +123,11 @@ static void choose_language(const struct settings *settings, const struct code_s
         program->language = CODE_PYTHON;
 }
 
-/* What a program that went over a limit is worth: at least what its tests before that are. */
-static double at_least(double worth, double share)
+/* Whether the verdict is the program's doing: then it is worth the share of tests that passed. */
+static bool is_earned(enum cn_verdict verdict)
 {
-    return isnan(worth) || worth > share ? worth : share;
-}
-
-/* What a verdict is worth, if a share of the tests counts; NaN: nothing, the sequence is masked. */
-static double worth(const struct settings *settings, enum cn_verdict verdict, double share)
-{
-    switch (verdict) {
-    case CN_VERDICT_CORRECT:
-        return 1;
-    case CN_VERDICT_WRONG:
-        return share;
-    case CN_VERDICT_NO_ANSWER:
-        return settings->no_answer;
-    case CN_VERDICT_UNPARSABLE:
-        return settings->unparsable;
-    case CN_VERDICT_BUDGET:
-        return share > 0 ? at_least(settings->budget, share) : settings->budget;
-    case CN_VERDICT_TIMEOUT:
-        return share > 0 ? at_least(settings->timeout, share) : settings->timeout;
-    case CN_VERDICT_TRUNCATED:
-        return settings->truncated;
-    default:
-        return NAN;
-    }
+    return verdict != CN_VERDICT_BAD_GOLD && verdict != CN_VERDICT_CRASHED &&
+           verdict != CN_VERDICT_UNSCORED;
 }
 
 static void report(const struct settings *settings, const struct code_result *result,
@@ -167,11 +135,11 @@ static void report(const struct settings *settings, const struct code_result *re
 {
     const double tests = (double)result->tests;
     const bool counts = settings->score == SCORE_FRACTION && tests > 0;
-    const double score =
-        worth(settings, result->verdict, counts ? (double)result->passed / tests : 0);
     out->verdict = result->verdict;
-    out->has_score = !isnan(score);
-    out->score = out->has_score ? score : 0;
+    out->has_score = is_earned(result->verdict);
+    out->score = result->verdict == CN_VERDICT_CORRECT ? 1
+                 : counts && out->has_score            ? (double)result->passed / tests
+                                                       : 0;
     out->metric[0] = (struct cn_named){"tests", tests};
     out->metric[1] = (struct cn_named){"passed", (double)result->passed};
     out->metric[2] = (struct cn_named){"program_s", result->time_s};

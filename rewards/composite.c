@@ -167,7 +167,7 @@ static enum cn_status composite_score(const void *given, const struct cn_episode
     CN_TRY(CN_NEW(arena, settings->n * n, &parts));
     for (size_t p = 0; p < settings->n; p++) {
         const struct cn_reward_entry *used = &settings->part[p].used;
-        CN_TRY(used->reward->score(used->settings, episodes, n, arena, parts + p * n));
+        CN_TRY(cn_reward_score(used, episodes, n, arena, parts + p * n));
     }
     for (size_t i = 0; i < n; i++)
         conclude(settings, parts, n, i, &out[i]);

@@ -19,10 +19,9 @@
 
 enum policy { POLICY_AUTO, POLICY_GSM8K, POLICY_LAST_NUMBER, POLICY_BOXED, POLICY_WHOLE };
 enum compare { COMPARE_AUTO, COMPARE_NUMBER, COMPARE_TEXT };
-enum truncated { TRUNCATED_SCORE, TRUNCATED_WRONG, TRUNCATED_MASK };
 
 struct settings {
-    int policy, compare, truncated;
+    int policy, compare;
     double correct, wrong;
     const char *after;
 };
@@ -41,9 +40,6 @@ static const struct cn_option options[] = {
      .help = "score of a wrong, missing or unreadable answer"},
     {.name = "after", .kind = CN_OPTION_TEXT, .offset = offsetof(struct settings, after), .fallback = "\"</think>\"", .nullable = true,
      .help = "only what follows the last occurrence of this text is searched; a reply that opens <think> and never closes it has no answer"},
-    {.name = "truncated", .kind = CN_OPTION_CHOICE, .offset = offsetof(struct settings, truncated), .fallback = "\"score\"",
-     .choices = "score wrong mask",
-     .help = "a reply cut off by the token limit: score an answer that is complete, count it as wrong, or leave it out of training"},
     {0},
 };
 // clang-format on
@@ -164,7 +160,6 @@ static enum cn_verdict grade(const struct settings *settings, const struct cn_ep
     struct answer_number gold;
     bool numeric, cut = episode->stop == CN_STOP_LENGTH || episode->stop == CN_STOP_TRUNCATED;
     if (read_gold(settings, gold_text, &gold, &numeric)) return CN_VERDICT_BAD_GOLD;
-    if (cut && settings->truncated != TRUNCATED_SCORE) return CN_VERDICT_TRUNCATED;
     reply = searched(settings, episode);
     *found = find_answer(settings->policy, reply, numeric);
     if (cut && maybe_incomplete(found, reply)) return CN_VERDICT_TRUNCATED;
@@ -179,9 +174,8 @@ static enum cn_status exact_answer_score(const void *given, const struct cn_epis
         struct answer_found found = {{NULL, 0}, 0, false, false};
         struct answer_number read = {.n = SIZE_MAX};
         enum cn_verdict verdict = grade(settings, &episodes[i], &found, &read);
-        bool masked = verdict == CN_VERDICT_BAD_GOLD ||
-                      (verdict == CN_VERDICT_TRUNCATED && settings->truncated == TRUNCATED_MASK);
-        out[i] = (struct cn_outcome){.has_score = !masked, .verdict = verdict};
+        out[i] =
+            (struct cn_outcome){.has_score = verdict != CN_VERDICT_BAD_GOLD, .verdict = verdict};
         out[i].score = verdict == CN_VERDICT_CORRECT ? settings->correct : settings->wrong;
         if (found.text.length <= ANSWER_TEXT_MAX) out[i].extracted = found.text;
         if (verdict == CN_VERDICT_CORRECT || verdict == CN_VERDICT_WRONG) {

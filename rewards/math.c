@@ -1,27 +1,22 @@
 /* Maths answers, compared as mathematics: 1/2 = 0.5 = \frac{2}{4}, \sqrt{8} = 2\sqrt{2}, (x+1)^2 =
  * x^2+2x+1.  The work is done in rewards/math/; this file gives verdicts their worth.
  *
- * Only `correct` and `wrong` say something about the answer.  Every other verdict has a worth of
- * its own, or null: the sequence is left out of training.  A known answer that cannot be graded is
- * always left out.  A budget is counted in operations, so what exceeds it is the answer's doing and
- * not the machine's. */
+ * A budget is counted in operations, so what exceeds it is the answer's doing and not the
+ * machine's: it is worth what a wrong answer is, unless the entry says otherwise. */
 #include "answer.h"
 
 #include "math_verify.h"
 
-#include <math.h>
 #include <stddef.h>
 
 struct settings {
     struct math_rules rules;
     const char *after;
-    double correct, wrong, no_answer, unparsable, too_large, budget, truncated;
+    double correct, wrong;
 };
 
 // clang-format off
 #define RULE(field) offsetof(struct settings, rules.field)
-#define WORTH(field, fallback_, help_) \
-    {.name = #field, .kind = CN_OPTION_REAL, .offset = offsetof(struct settings, field), .fallback = fallback_, .nullable = true, .help = help_}
 
 static const struct cn_option options[] = {
     {.name = "policy", .kind = CN_OPTION_CHOICE, .offset = RULE(policy), .fallback = "\"auto\"",
@@ -39,39 +34,11 @@ static const struct cn_option options[] = {
      .help = "accept an inequality where the known answer is an interval"},
     {.name = "bare_bases", .kind = CN_OPTION_BOOL, .offset = RULE(bare_bases), .fallback = "false",
      .help = "accept a number without its base where the known answer has one"},
-    WORTH(correct, "1", "score of a right answer"),
-    WORTH(wrong, "0", "score of a wrong answer"),
-    WORTH(no_answer, "0", "score if no answer is found; null: left out of training"),
-    WORTH(unparsable, "0", "score if the answer cannot be read; null: left out of training"),
-    WORTH(too_large, "0", "score if the answer exceeds a limit of size; null: left out of training"),
-    WORTH(budget, "0", "score if comparing takes too many operations; null: left out of training"),
-    WORTH(truncated, "0", "score if the reply was cut off before a complete answer; null: left out of training"),
+    {.name = "correct", .kind = CN_OPTION_REAL, .offset = offsetof(struct settings, correct), .fallback = "1", .help = "score of a right answer"},
+    {.name = "wrong", .kind = CN_OPTION_REAL, .offset = offsetof(struct settings, wrong), .fallback = "0", .help = "score of a wrong, missing or unreadable answer"},
     {0},
 };
 // clang-format on
-
-/* What a verdict is worth; NaN: nothing, the sequence is masked. */
-static double worth(const struct settings *settings, enum cn_verdict verdict)
-{
-    switch (verdict) {
-    case CN_VERDICT_CORRECT:
-        return settings->correct;
-    case CN_VERDICT_WRONG:
-        return settings->wrong;
-    case CN_VERDICT_NO_ANSWER:
-        return settings->no_answer;
-    case CN_VERDICT_UNPARSABLE:
-        return settings->unparsable;
-    case CN_VERDICT_TOO_LARGE:
-        return settings->too_large;
-    case CN_VERDICT_BUDGET:
-        return settings->budget;
-    case CN_VERDICT_TRUNCATED:
-        return settings->truncated;
-    default:
-        return NAN;
-    }
-}
 
 /* The question as the policy saw it: the last message, or the text. */
 static struct cn_text question_of(const struct cn_episode *episode)
@@ -93,14 +60,14 @@ static enum cn_status math_score(const void *given, const struct cn_episode *epi
                                                       episode->stop == CN_STOP_TRUNCATED};
         struct math_result result;
         CN_TRY(math_verify(&settings->rules, &question, arena, &result));
-        double score = worth(settings, result.verdict);
-        out[i] = (struct cn_outcome){.score = isnan(score) ? 0 : score,
-                                     .has_score = !isnan(score),
-                                     .verdict = result.verdict,
-                                     .extracted = result.extracted,
-                                     .gold_type = result.gold_type,
-                                     .tier = result.tier,
-                                     .ops = result.ops};
+        out[i] = (struct cn_outcome){
+            .score = result.verdict == CN_VERDICT_CORRECT ? settings->correct : settings->wrong,
+            .has_score = result.verdict != CN_VERDICT_BAD_GOLD,
+            .verdict = result.verdict,
+            .extracted = result.extracted,
+            .gold_type = result.gold_type,
+            .tier = result.tier,
+            .ops = result.ops};
         out[i].metric[0] = (struct cn_named){"ops", (double)result.ops};
         out[i].n_metrics = 1;
     }

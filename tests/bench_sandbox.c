@@ -96,7 +96,7 @@ static void reward(const char *name, const char *gold, const char *reply, size_t
         episodes[i] = (struct cn_episode){
             .response = cn_text(reply), .ground_truth = cn_text(gold), .stop = CN_STOP_EOS};
     double start = seconds();
-    enum cn_status status = used.reward->score(used.settings, episodes, runs, &arena, out);
+    enum cn_status status = cn_reward_score(&used, episodes, runs, &arena, out);
     double each = (seconds() - start) / (double)runs;
     for (size_t i = 0; i < runs && status == CN_OK; i++)
         right += out[i].verdict == CN_VERDICT_CORRECT;

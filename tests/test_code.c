@@ -43,7 +43,7 @@ TEST(a_program_gets_the_verdict_of_every_row)
     const bool compiler = access("/usr/bin/gcc", X_OK) == 0 && access("/usr/bin/g++", X_OK) == 0;
     for (size_t i = 0; i < N_ROWS; i++)
         episodes[i] = episode_of(code_rows[i].gold, code_rows[i].reply);
-    CHECK_OK(bench.used.reward->score(bench.used.settings, episodes, N_ROWS, &bench.arena, out));
+    CHECK_OK(cn_reward_score(&bench.used, episodes, N_ROWS, &bench.arena, out));
     for (size_t i = 0; i < N_ROWS; i++) {
         const struct code_row *row = &code_rows[i];
         if (!compiler && needs_compiler(row)) continue;

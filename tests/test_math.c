@@ -201,23 +201,6 @@ TEST(a_reply_that_was_cut_off_counts_only_with_a_complete_answer)
     bench_close(&bench);
 }
 
-TEST(a_verdict_is_worth_what_its_option_says)
-{
-    struct bench bench;
-    struct cn_outcome out;
-    CHECK_OK(bench_open_json(&bench, "{\"correct\": 2, \"wrong\": -1, \"no_answer\": null, "
-                                     "\"unparsable\": -0.5, \"too_large\": null}"));
-    CHECK_OK(bench_score(&bench, cn_text("1"), cn_text("\\boxed{1}"), &out));
-    CHECK(out.has_score && out.score == 2);
-    CHECK_OK(bench_score(&bench, cn_text("1"), cn_text("\\boxed{2}"), &out));
-    CHECK(out.has_score && out.score == -1);
-    CHECK_OK(bench_score(&bench, cn_text("1"), cn_text("hm"), &out));
-    CHECK(!out.has_score && out.verdict == CN_VERDICT_NO_ANSWER);
-    CHECK_OK(bench_score(&bench, cn_text("1"), cn_text("\\boxed{1 +}"), &out));
-    CHECK(out.has_score && out.score == -0.5);
-    bench_close(&bench);
-}
-
 TEST(a_bad_known_answer_says_why)
 {
     struct bench bench;

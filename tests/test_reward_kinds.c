@@ -184,6 +184,54 @@ static double metric(const struct cn_outcome *out, const char *name)
     return -1;
 }
 
+TEST(a_verdict_is_worth_what_its_key_says)
+{
+    static const struct {
+        const char *reward, *options, *gold, *reply;
+        enum cn_verdict verdict;
+        bool scored;
+        double score;
+    } cases[] = {
+        {"exact_answer", "{\"wrong\": -1}", "5", "hm", CN_VERDICT_NO_ANSWER, true, -1},
+        {"exact_answer", "{\"no_answer\": \"mask\"}", "5", "hm", CN_VERDICT_NO_ANSWER, false, 0},
+        {"exact_answer", "{\"wrong\": -1, \"no_answer\": \"zero\"}", "5", "hm",
+         CN_VERDICT_NO_ANSWER, true, 0},
+        {"exact_answer", "{\"no_answer\": \"mask\"}", "5", "6", CN_VERDICT_WRONG, true, 0},
+        {"exact_answer", "{}", "", "6", CN_VERDICT_BAD_GOLD, false, 0},
+        {"exact_answer", "{\"bad_gold\": -0.5}", "", "6", CN_VERDICT_BAD_GOLD, true, -0.5},
+        {"match", "{\"no_answer\": 0.25}", "Paris", " ", CN_VERDICT_NO_ANSWER, true, 0.25},
+        {"regex", "{\"pattern\": \"b\", \"no_answer\": \"mask\"}", "", "a", CN_VERDICT_NO_ANSWER,
+         false, 0},
+        {"countdown", "{\"unparsable\": -2}", "{\"target\": 24, \"nums\": [4, 6, 1, 1]}", "hm",
+         CN_VERDICT_UNPARSABLE, true, -2},
+        {"math", "{\"unparsable\": -0.5}", "1", "\\boxed{1 +}", CN_VERDICT_UNPARSABLE, true, -0.5},
+        {"math", "{\"correct\": 2}", "1", "\\boxed{1}", CN_VERDICT_CORRECT, true, 2},
+        {"composite", "{\"parts\": [{\"type\": \"exact_answer\", \"no_answer\": \"mask\"}]}", "5",
+         "hm", CN_VERDICT_NO_ANSWER, false, 0},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct bench bench;
+        struct cn_outcome out;
+        const struct cn_episode episode = {.response = cn_text(cases[i].reply),
+                                           .ground_truth = cn_text(cases[i].gold),
+                                           .stop = CN_STOP_EOS};
+        if (bench_open(&bench, cases[i].reward, cases[i].options) == CN_OK) {
+            CHECK_OK(bench_score(&bench, &episode, &out));
+            CHECK_TEXT(cn_verdict_name(out.verdict), cn_verdict_name(cases[i].verdict));
+            CHECK_INT(out.has_score, cases[i].scored);
+            if (cases[i].scored) CHECK_NEAR(out.score, cases[i].score, 0);
+        } else { /* only a build without GMP lacks one */
+            CHECK_TEXT(cases[i].reward, "math");
+            cn_fail_clear();
+        }
+        bench_close(&bench);
+    }
+    struct bench bench;
+    CHECK_FAILS(bench_open(&bench, "exact_answer", "{\"crashed\": \"nought\"}"), CN_ERR_CONFIG,
+                "rewards.0.crashed: expected \"mask\", \"zero\" or a number");
+    bench_close(&bench);
+}
+
 TEST(an_answer_that_a_second_opinion_calls_wrong_is_flagged)
 {
     struct bench bench;
@@ -232,7 +280,7 @@ static enum cn_status score_many(struct bench *bench, const char *const *replies
     for (size_t i = 0; i < n; i++)
         episodes[i] = (struct cn_episode){.response = cn_text(replies[i]), .stop = CN_STOP_EOS};
     memset(out, 0, n * sizeof *out);
-    return bench->used.reward->score(bench->used.settings, episodes, n, &bench->arena, out);
+    return cn_reward_score(&bench->used, episodes, n, &bench->arena, out);
 }
 
 TEST(a_program_scores_every_row)

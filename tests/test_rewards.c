@@ -90,9 +90,8 @@ TEST(a_thinking_part_that_the_prompt_opens_must_be_left)
 
 TEST(a_reply_that_was_cut_off_counts_only_with_a_complete_answer)
 {
-    struct bench score, wrong, mask;
+    struct bench score, mask;
     CHECK_OK(bench_open(&score, "exact_answer", "{\"wrong\": -1}"));
-    CHECK_OK(bench_open(&wrong, "exact_answer", "{\"truncated\": \"wrong\"}"));
     CHECK_OK(bench_open(&mask, "exact_answer", "{\"truncated\": \"mask\"}"));
     struct cn_episode whole = {.response = cn_text("#### 18\nLet me"),
                                .ground_truth = cn_text("18"),
@@ -109,17 +108,15 @@ TEST(a_reply_that_was_cut_off_counts_only_with_a_complete_answer)
     CHECK_NEAR(out.score, -1, 0);
     CHECK_OK(bench_score(&score, &none, &out));
     CHECK_INT(out.verdict, CN_VERDICT_TRUNCATED);
-    CHECK_OK(bench_score(&wrong, &whole, &out));
-    CHECK_INT(out.verdict, CN_VERDICT_TRUNCATED);
-    CHECK(out.has_score && out.score == 0);
     CHECK_OK(bench_score(&mask, &whole, &out));
+    CHECK_INT(out.verdict, CN_VERDICT_CORRECT);
+    CHECK_OK(bench_score(&mask, &cut, &out));
     CHECK_INT(out.verdict, CN_VERDICT_TRUNCATED);
     CHECK(!out.has_score);
     cut.stop = CN_STOP_EOS;
     CHECK_OK(bench_score(&mask, &cut, &out));
     CHECK_INT(out.verdict, CN_VERDICT_CORRECT);
     bench_close(&score);
-    bench_close(&wrong);
     bench_close(&mask);
 }
 

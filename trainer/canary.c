@@ -169,8 +169,7 @@ enum cn_status canaries_check(struct canaries *c, uint64_t step)
     for (size_t i = 0; i < c->n; i++) {
         struct cn_outcome now = {0};
         cn_arena_reset(&c->scratch);
-        CN_TRY(
-            c->used->reward->score(c->used->settings, &c->canary[i].episode, 1, &c->scratch, &now));
+        CN_TRY(cn_reward_score(c->used, &c->canary[i].episode, 1, &c->scratch, &now));
         CN_TRY(compare(c, &c->canary[i], &now, step));
     }
     c->tried = true;

@@ -134,7 +134,7 @@ static enum cn_status grade_row(void *self, const struct filter_row *row, struct
     struct cn_outcome outcome = {0};
     cn_arena_reset(&grade->row);
     CN_TRY(read_episode(grade, row, &grade->row, &episode));
-    CN_TRY(grade->entry.reward->score(grade->entry.settings, &episode, 1, &grade->row, &outcome));
+    CN_TRY(cn_reward_score(&grade->entry, &episode, 1, &grade->row, &outcome));
     return write_outcome(row, &outcome, out);
 }
 

@@ -64,7 +64,14 @@ static const struct cn_option reward_options[] = {
      .maximum = INT32_MAX,
      .unit = "steps",
      .help = "how often the canaries are scored again; 0: before the first step only"},
-    {0}};
+#define X(name_, VERDICT, when)                                                                    \
+    {.name = #name_,                                                                               \
+     .kind = CN_OPTION_JSON,                                                                       \
+     .fallback = "null",                                                                           \
+     .help = "\"mask\", \"zero\" or a number: what it is worth if " when},
+    CN_WORTHS(X)
+#undef X
+        {0}};
 
 /* ---- presets
  * ------------------------------------------------------------------------------------------------------

@@ -154,8 +154,8 @@ enum cn_status scoring_episodes(const struct scoring *scoring, const struct cn_e
         memset(outcomes, 0, n * sizeof *outcomes);
         for (size_t begin = 0, end; begin < n; begin = end) {
             end = call_end(episodes, n, begin, entry->used.reward->scope);
-            CN_TRY(entry->used.reward->score(entry->used.settings, episodes + begin, end - begin,
-                                             arena, outcomes + begin));
+            CN_TRY(cn_reward_score(&entry->used, episodes + begin, end - begin, arena,
+                                   outcomes + begin));
         }
         for (size_t i = 0; i < n; i++)
             CN_TRY(combine(entry, e == 0, &outcomes[i], arena, &out[i]));

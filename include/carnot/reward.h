@@ -83,19 +83,40 @@ struct cn_reward {
                                  struct cn_arena *arena, const char **fault);
 };
 
+// clang-format off
+/* Keys that every reward understands: what a verdict other than correct and wrong is worth, "mask", "zero" or a number.  Without
+ * the key the reward decides: nothing (masked) where infrastructure or the data failed, else what it pays for a wrong answer. */
+#define CN_WORTHS(X)                                                                                               \
+    X(no_answer, NO_ANSWER, "no answer is found") X(unparsable, UNPARSABLE, "the answer cannot be read")           \
+    X(bad_gold, BAD_GOLD, "the known answer cannot be graded") X(too_large, TOO_LARGE, "the answer exceeds a limit of size") \
+    X(budget, BUDGET, "grading it takes too many operations, or too much memory") X(timeout, TIMEOUT, "grading it takes too long") \
+    X(crashed, CRASHED, "what grades it dies") X(truncated, TRUNCATED, "the reply was cut off before a complete answer") \
+    X(unscored, UNSCORED, "the reward gives no score")
+// clang-format on
+
 extern const struct cn_reward *const cn_rewards[]; /* NULL-terminated */
 const struct cn_reward *cn_reward_find(const char *name);
 
 /* A reward of a configuration: an object with "type", or a name alone.  `path` ("rewards.0") goes
- * into messages; members named in `ours` (NULL-terminated, with "type") belong to the caller.
+ * into messages; members named in `ours` (NULL-terminated, with "type", at most 7) belong to the
+ * caller.
  * Settings live in `arena`; give them to cn_reward_close.  Fails: CN_ERR_CONFIG, also for what this
  * build or machine cannot run. */
+struct cn_worth {
+    bool given, mask; /* neither: what the reward itself says */
+    double score;
+};
 struct cn_reward_entry {
     const struct cn_reward *reward;
     void *settings;
+    struct cn_worth worth[CN_VERDICT_COUNT];
 };
 enum cn_status cn_reward_open(const struct cn_json *node, const char *path, const char *const *ours,
                               struct cn_arena *arena, struct cn_reward_entry *out);
+/* Scores as the reward does, then gives each verdict the worth that the entry says. */
+enum cn_status cn_reward_score(const struct cn_reward_entry *entry,
+                               const struct cn_episode *episodes, size_t n, struct cn_arena *arena,
+                               struct cn_outcome *out);
 void cn_reward_close(
     struct cn_reward_entry *entry); /* nothing happens to one that was not opened */
 
