@@ -247,4 +247,5 @@ const struct cn_reward cn_reward_code_tests = {
     .close = code_tests_close,
     .score = code_tests_score,
     .check_gold = code_tests_check_gold,
+    .bench = code_bench,
 };

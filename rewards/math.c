@@ -92,4 +92,5 @@ const struct cn_reward cn_reward_math = {
     .needs_ground_truth = true,
     .score = math_score,
     .check_gold = math_gold,
+    .bench = math_bench,
 };

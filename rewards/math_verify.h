@@ -51,6 +51,9 @@ struct math_result {
 enum cn_status math_verify(const struct math_rules *rules, const struct math_question *question,
                            struct cn_arena *arena, struct math_result *out);
 
+/* Logs the verifier's speed on the pairs of FOLDER/math. */
+enum cn_status math_bench(const char *folder); /* math_bench.c */
+
 /* Why the known answer cannot be graded; *fault NULL: it can. */
 enum cn_status math_check_gold(struct cn_text gold, struct cn_arena *arena, const char **fault);
 

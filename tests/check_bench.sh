@@ -31,6 +31,9 @@ if "$carnot" bench train --threads 4096 >"$work/out" 2>&1 || ! grep -q 'affinity
     echo "FAILED more threads than cores are refused"
     failed=1
 fi
+if "$carnot" grade --reward math </dev/null >/dev/null 2>&1; then
+    row rewards '^math hostile: [0-9]+ pairs, mean [0-9.]+ us, .* worst [0-9.]+' rewards "$1/tests/data"
+fi
 if "$carnot" bench speed >"$work/out" 2>&1 || [ $? -ne 2 ] || ! grep -q 'choose decode' "$work/out"; then
     echo "FAILED an unknown part is refused"
     failed=1

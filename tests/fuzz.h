@@ -11,6 +11,7 @@
 #include "carnot/log.h"
 #include "carnot/reward.h"
 #include "carnot/tokenizer.h"
+#include "rewards/code/code.h"
 #include "rewards/service/frame.h"
 #include "rewards/service/request.h"
 #include "trainer/core/config.h"
@@ -309,9 +310,48 @@ static inline bool fuzz_math(const void *bytes, size_t size)
     return absent || out.verdict != CN_VERDICT_BAD_GOLD;
 }
 
+/* Every other reward that reads a reply by itself, and the finder of programs, on "which, known
+ * answer, new line, reply".  Refused: no reward judges it. */
+static inline bool fuzz_answers(const void *bytes, size_t size)
+{
+    static const char *const entries[] = {
+        "\"exact_answer\"",
+        "{\"type\": \"exact_answer\", \"policy\": \"last_number\"}",
+        "\"countdown\"",
+        "{\"type\": \"match\", \"form\": \"f1\", \"answer\": \"tag\"}",
+        "{\"type\": \"format\", \"style\": \"tags\"}",
+        "{\"type\": \"repetition\", \"n\": 3}",
+        "{\"type\": \"regex\", \"pattern\": \"^Answer: (.*)$\", \"group\": 1}",
+        "{\"type\": \"terms\", \"where\": \"last\"}"};
+    enum { N_ENTRIES = sizeof entries / sizeof *entries };
+    static const char *const ours[] = {"type", NULL};
+    const struct cn_text all = {bytes, size};
+    if (!size) return false;
+    const char *end = memchr(all.data, '\n', size);
+    const size_t cut = end ? (size_t)(end - all.data) : size;
+    const struct cn_episode episode = {.ground_truth = {all.data + 1, cut ? cut - 1 : 0},
+                                       .response = {all.data + cut, size - cut},
+                                       .stop = size % 5 ? CN_STOP_EOS : CN_STOP_LENGTH};
+    const struct code_found program = code_find(episode.response, size % 2);
+    FUZZ_PROMISE(program.text.length <= episode.response.length);
+    struct cn_json *node;
+    struct cn_arena arena = {0};
+    struct cn_reward_entry entry;
+    struct cn_outcome out = {0};
+    FUZZ_PROMISE(cn_json_parse(cn_text(entries[(unsigned char)all.data[0] % N_ENTRIES]), "x",
+                               &node) == CN_OK);
+    FUZZ_PROMISE(cn_reward_open(node, "x", ours, &arena, &entry) == CN_OK);
+    const bool refused = fuzz_refused(cn_reward_score(&entry, &episode, 1, &arena, &out));
+    FUZZ_PROMISE(refused || (out.verdict < CN_VERDICT_COUNT && out.score == out.score));
+    cn_reward_close(&entry);
+    cn_json_close(node);
+    cn_arena_free(&arena);
+    return !refused && out.verdict != CN_VERDICT_BAD_GOLD && out.verdict != CN_VERDICT_NO_ANSWER;
+}
+
 /* The readers and the names of their corpora. */
 #define FUZZ_TARGETS(X)                                                                            \
-    X(json) X(safetensors) X(gguf) X(tokenizer) X(jsonl) X(service) X(frame) X(math)
+    X(json) X(safetensors) X(gguf) X(tokenizer) X(jsonl) X(service) X(frame) X(math) X(answers)
 
 /* The body of a libFuzzer program. */
 #define FUZZ_MAIN(name)                                                                            \

@@ -18,6 +18,7 @@ static const struct part {
     {"step", "135m", "whole steps of carnot train: time split, peak memory, start", bench_step},
     {"start", "1m", "from the start of a process to its first optimizer step", bench_start},
     {"tokenize", "135m", "text to ids, MB/s", bench_tokenize},
+    {"rewards", "", "time of a verdict, programs and answers a second", bench_rewards},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -72,7 +73,8 @@ static enum cn_status read_options(int argc, char **argv, struct bench_options *
         CN_TRY(read_option(argv, &i, out));
     if (out->dtype && strcmp(out->dtype, "f32") != 0 && strcmp(out->dtype, "bf16") != 0)
         return cn_fail(CN_ERR_CONFIG, "bench: --dtype \"%s\": choose f32 or bf16", out->dtype);
-    if (out->n_rest && strcmp(argv[1], "step") != 0)
+    const int most = strcmp(argv[1], "step") == 0 ? argc : strcmp(argv[1], "rewards") == 0;
+    if (out->n_rest > most)
         return cn_fail(CN_ERR_CONFIG, "bench %s does not know %s; see carnot bench --help", argv[1],
                        out->rest[0]);
     return CN_OK;
@@ -89,13 +91,13 @@ static enum cn_status run(int argc, char **argv)
             return parts[p].run(&options);
         }
     return cn_fail(CN_ERR_CONFIG,
-                   "bench: choose decode, train, step, start or tokenize, not \"%s\"",
+                   "bench: choose decode, train, step, start, tokenize or rewards, not \"%s\"",
                    argc > 1 ? argv[1] : "");
 }
 
 const struct cn_command command_bench = {
     .name = "bench",
-    .summary = "speed of decoding, training, whole steps, tokenizing; shares of the roofs",
+    .summary = "speed of decoding, training, whole steps, tokenizing, rewards",
     .usage =
         "usage: carnot bench decode   [--model M] [--dtype f32|bf16] [--batch SLOTS] "
         "[--prompt N] [--tokens N]\n"
@@ -105,7 +107,8 @@ const struct cn_command command_bench = {
         "       carnot bench step     [--model M] [--dtype f32|bf16] [--steps N] [CONFIG... "
         "key=value...]\n"
         "       carnot bench start    [--model M] [--dtype f32|bf16]\n"
-        "       carnot bench tokenize --model FOLDER\n\n"
+        "       carnot bench tokenize --model FOLDER\n"
+        "       carnot bench rewards  [FOLDER]\n\n"
         "M is a shape (1m, 135m, 0.5b: random weights) or a Hugging Face folder; --threads N "
         "for all of them.\n"
         "decode    SLOTS sequences sample N tokens each, sampling included (1 and 64 slots)\n"
@@ -114,6 +117,9 @@ const struct cn_command command_bench = {
         "step      carnot train, started anew: 4 prompts x 8 samples x 128 tokens unless "
         "CONFIG says otherwise\n"
         "start     carnot train with a single step of 2 answers of 8 tokens: the shortest of 5\n"
+        "rewards   verdicts on the pairs and hostile texts of FOLDER (tests/data), programs in the "
+        "sandbox,\n"
+        "          the service with a client on this machine\n"
         "Roofs: plain reading of 1 GB, and libtorch's best matrix product, measured before "
         "and after each row.\n"
         "A row during which other processes used more than 5 % of the cores says so: do not "

@@ -146,7 +146,8 @@ enum cn_status scorer_begin(struct scorer *s, const struct scoring_work *work)
     CN_TRY(connect_client(s));
     s->work = *work;
     s->n_ready = s->n_taken = 0;
-    s->last = s->abandoned = false;
+    s->last = false;
+    s->abandoned = false;
     s->status = CN_OK;
     s->busy = 0;
     cn_arena_reset(&s->arena);

@@ -81,6 +81,10 @@ struct cn_reward {
      * this build or machine cannot grade at all. */
     enum cn_status (*check_gold)(const void *settings, struct cn_text ground_truth,
                                  struct cn_arena *arena, const char **fault);
+
+    /* Optional: measures itself and logs a row for each number (carnot bench rewards).  `folder`
+     * holds the answers that tests use (tests/data). */
+    enum cn_status (*bench)(const char *folder);
 };
 
 // clang-format off

@@ -81,6 +81,9 @@ enum cn_status code_judge(struct sandbox *sandbox, const struct code_rules *rule
  * end left out; or words. */
 bool code_same(const struct code_rules *rules, struct cn_text output, struct cn_text expected);
 
+/* Logs how fast programs run. */
+enum cn_status code_bench(const char *folder);
+
 /* The programs that run inside, Python text (rewards/code/NAME.py). */
 extern const char code_solution[], code_checker[];
 

@@ -217,7 +217,8 @@ enum cn_status request_read(enum service_form form, struct cn_text body,
     CN_TRY_GOTO(readers[form](&reading, root), out);
     for (size_t i = 0; i < reading.request->n; i++) { /* the buffer stays where it is now */
         struct service_item *item = &reading.request->item[i];
-        item->work.frame = reading.request->frames.data + item->frame.at;
+        if (item->frame.length) /* an item that could not be read has none */
+            item->work.frame = reading.request->frames.data + item->frame.at;
         item->work.length = item->frame.length;
         item->work.owner = item;
     }
