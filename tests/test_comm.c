@@ -92,6 +92,37 @@ TEST(sums_of_reals_are_the_same_on_every_rank)
     }
 }
 
+/* Other collectives may come between begin and finish, and finish without begin is allowed. */
+TEST(sums_that_go_on_are_there_at_the_finish)
+{
+    enum { SUMS = 3, N = 300001 };
+    int64_t *x[SUMS], largest = rank;
+    size_t wrong = 0;
+    for (int k = 0; k < SUMS; k++) {
+        x[k] = malloc(N * sizeof **x);
+        for (size_t i = 0; i < N; i++)
+            x[k][i] = number(rank, i + (size_t)k);
+        const struct cn_comm_data data = data_of(CN_DTYPE_I64, x[k], N);
+        CHECK_OK(cn_comm_sum_begin(comm, &data));
+        cn_comm_progress(comm);
+    }
+    const struct cn_comm_data between = data_of(CN_DTYPE_I64, &largest, 1);
+    CHECK_OK(cn_comm_max(comm, &between));
+    CHECK_INT(largest, size - 1);
+    CHECK_OK(cn_comm_sum_finish(comm, "numbers"));
+    CHECK_OK(cn_comm_sum_finish(comm, "nothing"));
+    for (int k = 0; k < SUMS; k++) {
+        for (size_t i = 0; i < N; i++) {
+            int64_t expected = 0;
+            for (int r = 0; r < size; r++)
+                expected += number(r, i + (size_t)k);
+            wrong += x[k][i] != expected;
+        }
+        free(x[k]);
+    }
+    CHECK_INT(wrong, 0);
+}
+
 TEST(a_maximum_is_the_largest_of_all_ranks)
 {
     double x[3] = {rank, -rank, 5};

@@ -8,8 +8,10 @@
 #include <string.h>
 
 enum {
-    SCALE = 44,        /* an integer counts 2^-SCALE */
-    BLOCK = 4096,      /* elements looked at together */
+    SCALE = 44,   /* an integer counts 2^-SCALE */
+    BLOCK = 4096, /* elements looked at together */
+    BUCKET =
+        25 * (1 << 20) / 4, /* floats whose sum begins together; at the end up to twice as many */
     PLAIN = 0x43000000 /* bits of 128: below it, the conversion needs no check (see `add_plain`) */
 };
 
@@ -29,6 +31,9 @@ struct gradient_sum {
     double limit;              /* largest element that n_atoms of them cannot overflow */
     bool *spoiled;             /* (threads) an element that does not fit was met */
     struct piece range;        /* what all threads read or copy */
+    struct cn_ready ready;
+    size_t n_buckets, next; /* of floats; those that have begun */
+    enum cn_status begun;   /* how beginning went */
 };
 
 /* ---- adding -----------------------------------------------------------------------------------
@@ -177,11 +182,52 @@ static bool own_only(const struct gradient_sum *g, size_t a)
     return a == 0 && g->options.sharded;
 }
 
+/* The last bucket, which is the largest, goes last: norms and biases of all layers are in it. */
+static struct piece bucket_of(const struct gradient_sum *g, size_t index)
+{
+    const size_t last = g->n_buckets - 1, k = index < last ? last - 1 - index : last;
+    const size_t begin = k * BUCKET, n = k < last ? BUCKET : g->array[0].count - begin;
+    return (struct piece){begin, n, (float *)g->array[0].data + begin};
+}
+
+static enum cn_status begin_bucket(struct gradient_sum *g)
+{
+    const struct piece p = bucket_of(g, g->next++);
+    const struct cn_comm_data data = {"gradient", CN_DTYPE_F32, p.data, p.n};
+    return cn_comm_sum_begin(g->options.comm, &data);
+}
+
+/* Of the model's last backward: [begin, end) will not change any more. */
+static void take_ready(void *self, size_t begin, size_t end)
+{
+    struct gradient_sum *g = self;
+    while (g->begun == CN_OK && g->next + 1 < g->n_buckets) {
+        const struct piece p = bucket_of(g, g->next);
+        if (p.at < begin || p.at + p.n > end) break;
+        g->begun = begin_bucket(g);
+    }
+    cn_comm_progress(g->options.comm);
+}
+
+const struct cn_ready *gradient_sum_ready(struct gradient_sum *g)
+{
+    return g->n_buckets ? &g->ready : NULL;
+}
+
+enum cn_status gradient_sum_flush(struct gradient_sum *g)
+{
+    CN_TRY(g->begun);
+    while (g->next < g->n_buckets)
+        CN_TRY(begin_bucket(g));
+    return CN_OK;
+}
+
 static enum cn_status end_floats(struct gradient_sum *g)
 {
     for (size_t a = g->n_arrays; a-- > 0;) {
         const struct cn_comm_data data = {"gradient", CN_DTYPE_F32, g->array[a].data,
                                           g->array[a].count};
+        if (a == 0 && !own_only(g, a)) return cn_comm_sum_finish(g->options.comm, "gradient");
         CN_TRY(own_only(g, a) ? cn_comm_scatter_sum(g->options.comm, &data, g->start[a])
                               : cn_comm_sum(g->options.comm, &data));
     }
@@ -209,10 +255,11 @@ static enum cn_status end_integers(struct gradient_sum *g, size_t a)
     return CN_OK;
 }
 
-enum cn_status gradient_sum_end(struct gradient_sum *g)
+enum cn_status gradient_sum_end(struct gradient_sum *g, bool wanted)
 {
     bool spoiled;
     if (!g->sum) return end_floats(g);
+    if (!wanted) return CN_OK;
     CN_TRY(check_spoiled(g, &spoiled));
     for (size_t a = 0; a < g->n_arrays; a++)
         if (spoiled && g->array[a].count)
@@ -236,6 +283,8 @@ static void clear_thread(void *self, size_t thread)
 enum cn_status gradient_sum_begin(struct gradient_sum *g, size_t n_atoms)
 {
     CN_TRY(cn_model_zero_gradients(g->options.model));
+    g->next = 0;
+    g->begun = CN_OK;
     if (!g->sum) return CN_OK;
     pool_run(g->pool, clear_thread, g);
     memset(g->spoiled, 0, g->options.threads * sizeof *g->spoiled);
@@ -268,6 +317,9 @@ enum cn_status gradient_sum_open(const struct gradient_sum_options *options,
     for (size_t a = 0; a < g->n_arrays; a++)
         g->n += g->array[a].count;
     CN_TRY_GOTO(share_out(g), out);
+    g->ready = (struct cn_ready){take_ready, g};
+    if (!options->exact && !options->sharded && cn_comm_size(options->comm) > 1)
+        g->n_buckets = g->array[0].count < BUCKET ? 1 : g->array[0].count / BUCKET;
     g->spoiled = calloc(options->threads, sizeof *g->spoiled);
     g->sum = options->exact ? malloc(g->n * sizeof *g->sum) : NULL;
     if (!g->spoiled || (options->exact && !g->sum))

@@ -7,9 +7,11 @@
  * finite: the step is skipped, on every rank.
  *
  * Cost: 8 bytes a parameter, and one pass over the gradient per atom.  run.deterministic=false adds
- * floats instead, in whatever order, and needs neither.  A rank whose optimizer is a share of the
- * whole needs the sum of that share only, so half as many bytes travel; but each of its atoms adds
- * to every parameter, so its integers, like its gradient, stay whole. */
+ * floats instead, in whatever order, and needs neither: in buckets of 25 to 50 MB, from the end of
+ * the parameters to their beginning, which begin as soon as the last backward is done with them.  A
+ * rank whose optimizer is a share of the whole needs the sum of that share only, so half as many
+ * bytes travel; but each of its atoms adds to every parameter, so its integers, like its gradient,
+ * stay whole. */
 #ifndef CARNOT_GRADIENT_SUM_H
 #define CARNOT_GRADIENT_SUM_H
 
@@ -34,11 +36,18 @@ void gradient_sum_close(struct gradient_sum *take_sum);
 /* Starts a step of `n_atoms` over all ranks. */
 enum cn_status gradient_sum_begin(struct gradient_sum *sum, size_t n_atoms);
 
+/* Whom this rank's last backward of the step tells what is ready: sums of it then begin.  NULL:
+ * there is nothing to begin early. */
+const struct cn_ready *gradient_sum_ready(struct gradient_sum *sum);
+
 /* After each backward: takes the model's gradient, which is zero afterwards if sums are exact. */
 enum cn_status gradient_sum_add(struct gradient_sum *sum);
 
+/* After the last backward: begins what has not begun.  Logically collective. */
+enum cn_status gradient_sum_flush(struct gradient_sum *sum);
+
 /* Puts the sum over all atoms and ranks where the model's gradient is; sharded: in this rank's
- * share of it.  Collective. */
-enum cn_status gradient_sum_end(struct gradient_sum *sum);
+ * share of it.  wanted: false, on all ranks, if the step is lost anyhow.  Collective. */
+enum cn_status gradient_sum_end(struct gradient_sum *sum, bool wanted);
 
 #endif

@@ -114,14 +114,17 @@ static enum cn_status pass(const struct supervised *s, const struct cn_batch *ba
                                      .channels = CN_LIVE_BIT(logp)};
         if (grad) {
             CN_TRY(cn_model_forward(s->model, &atom, out));
-            CN_TRY(cn_model_backward(s->model, grad));
+            const bool last = a + 1 == share.own.count;
+            CN_TRY(
+                cn_model_backward_ready(s->model, grad, last ? gradient_sum_ready(s->sum) : NULL));
             CN_TRY(gradient_sum_add(s->sum));
         } else {
             CN_TRY(cn_model_score(s->model, -1, &atom, out));
         }
     }
+    if (grad) CN_TRY(gradient_sum_flush(s->sum));
     CN_TRY(share_column(s->comm, &share, out->logp));
-    return grad ? gradient_sum_end(s->sum) : CN_OK;
+    return grad ? gradient_sum_end(s->sum, true) : CN_OK;
 }
 
 enum cn_status supervised_step(struct supervised *s, double lr, struct cn_arena *arena,

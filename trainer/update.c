@@ -170,6 +170,7 @@ struct buffers {
     struct cn_token_grad grad; /* of the atom under way */
     struct cn_sum loss;
     double lost; /* 1: an atom was not finite */
+    bool last;   /* the atom under way is this rank's last */
 };
 
 static enum cn_status open_buffers(const struct update *u, const struct cn_batch *batch,
@@ -226,15 +227,26 @@ static enum cn_status forward(struct update *u, struct cn_atom atom, const struc
     return cn_model_forward(u->critic, &atom, &values);
 }
 
-static enum cn_status backward(struct update *u, const struct cn_token_grad *grad)
+static enum cn_status backward_of(struct cn_model *model, struct gradient_sum *sum,
+                                  const struct cn_token_grad *grad, bool last)
 {
-    if (policy_sum(u)) {
-        CN_TRY(cn_model_backward(u->model, grad));
-        CN_TRY(gradient_sum_add(u->sum));
-    }
-    if (!critic_sum(u)) return CN_OK;
-    CN_TRY(cn_model_backward(u->critic, grad));
-    return gradient_sum_add(u->critic_sum);
+    if (!sum) return CN_OK;
+    CN_TRY(cn_model_backward_ready(model, grad, last ? gradient_sum_ready(sum) : NULL));
+    return gradient_sum_add(sum);
+}
+
+/* last: of this rank's atoms. */
+static enum cn_status backward(struct update *u, const struct cn_token_grad *grad, bool last)
+{
+    CN_TRY(backward_of(u->model, policy_sum(u), grad, last));
+    return backward_of(u->critic, critic_sum(u), grad, last);
+}
+
+/* Ends the sums; not wanted: the step is lost. */
+static enum cn_status end_sums(struct update *u, bool wanted)
+{
+    if (policy_sum(u)) CN_TRY(gradient_sum_end(u->sum, wanted));
+    return critic_sum(u) ? gradient_sum_end(u->critic_sum, wanted) : CN_OK;
 }
 
 /* Forward and loss of one atom, and backward unless the step is lost already. */
@@ -251,7 +263,7 @@ static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call
     b->grad.loss = 0;
     CN_TRY(cn_loss_atom(call, batch, span, &b->live, &b->grad));
     cn_sum_add(&b->loss, b->grad.loss);
-    return b->lost > 0 ? CN_OK : backward(u, &b->grad);
+    return b->lost > 0 ? CN_OK : backward(u, &b->grad, b->last);
 }
 
 /* This rank's atoms.  One that is not finite costs the whole step, but the others still give their
@@ -261,6 +273,7 @@ static enum cn_status own_atoms(struct update *u, const struct cn_loss_call *cal
                                 struct buffers *b)
 {
     for (size_t a = 0; a < own->count; a++) {
+        b->last = a + 1 == own->count;
         enum cn_status status = one_atom(u, call, batch, own->item[a], b);
         if (status == CN_OK) continue;
         if (status != CN_ERR_NUMERIC) return status;
@@ -298,13 +311,14 @@ static enum cn_status gradient(struct update *u, const struct cn_loss_call *call
     if (policy_sum(u)) CN_TRY(gradient_sum_begin(u->sum, call->atoms->count));
     if (critic_sum(u)) CN_TRY(gradient_sum_begin(u->critic_sum, call->atoms->count));
     CN_TRY(own_atoms(u, &here, batch, &share.own, b));
+    if (policy_sum(u)) CN_TRY(gradient_sum_flush(u->sum));
+    if (critic_sum(u)) CN_TRY(gradient_sum_flush(u->critic_sum));
     CN_TRY(merge(u, call, &own, b));
     if (!(batch->written & CN_NEEDS(logp_old))) {
         CN_TRY(share_column(u->comm, &share, batch->logp_old));
         CN_TRY(share_column(u->comm, &share, batch->entropy_old));
     }
-    if (!(b->lost > 0) && policy_sum(u)) CN_TRY(gradient_sum_end(u->sum));
-    if (!(b->lost > 0) && critic_sum(u)) CN_TRY(gradient_sum_end(u->critic_sum));
+    CN_TRY(end_sums(u, !(b->lost > 0)));
     return cn_metrics_set(call->metrics, "update/atoms", (double)call->atoms->count);
 }
 

@@ -90,6 +90,14 @@ enum cn_status cn_comm_sum(struct cn_comm *comm, const struct cn_comm_data *data
 enum cn_status cn_comm_max(struct cn_comm *comm, const struct cn_comm_data *data);
 enum cn_status cn_comm_broadcast(struct cn_comm *comm, const struct cn_comm_data *data, int root);
 
+/* A sum that goes on while this rank computes.  begin: neither waits nor meets the others, and the
+ * data must stay as they are until finish, which does both for all that was begun.  The order of
+ * begin among the collectives is the same on every rank.  A back end that cannot sums at once.
+ * progress moves what can be moved now; not collective. */
+enum cn_status cn_comm_sum_begin(struct cn_comm *comm, const struct cn_comm_data *data);
+void cn_comm_progress(struct cn_comm *comm);
+enum cn_status cn_comm_sum_finish(struct cn_comm *comm, const char *what);
+
 /* start (size + 1), from 0 to count, the same on every rank: elements [start[r], start[r+1]) belong
  * to rank r.  gather: everybody's own elements -> all elements everywhere.  scatter_sum: the sums
  * over all ranks of the own elements; the other elements are spoiled. */

@@ -94,6 +94,15 @@ enum cn_status cn_model_forward(struct cn_model *model, const struct cn_atom *at
 /* Adds dL/dtheta of the pending atom to the gradient, from d_channel (T) of the atom's tokens. */
 enum cn_status cn_model_backward(struct cn_model *model, const struct cn_token_grad *grad);
 
+/* The same, and tells while it goes on that elements [begin, end) of the flat gradient are what
+ * they will be; `begin` falls.  A back end that does not know tells nothing. */
+struct cn_ready {
+    void (*tell)(void *self, size_t begin, size_t end);
+    void *self;
+};
+enum cn_status cn_model_backward_ready(struct cn_model *model, const struct cn_token_grad *grad,
+                                       const struct cn_ready *ready);
+
 enum cn_status cn_model_zero_gradients(struct cn_model *model);
 
 /* Lends the gradient (F32) or the weights (the F32 master if it is there as a whole): one buffer

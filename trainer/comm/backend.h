@@ -31,6 +31,10 @@ struct comm_backend {
     void (*abort)(void *self, int exit_code);
     enum cn_status (*maximum)(void *self, const struct cn_comm_data *data, bool patient);
     enum cn_status (*sum)(void *self, const struct cn_comm_data *data);
+    /* All three, or none: cn_comm_sum_begin then calls `sum`. */
+    enum cn_status (*sum_begin)(void *self, const struct cn_comm_data *data);
+    void (*progress)(void *self);
+    enum cn_status (*sum_finish)(void *self);
     enum cn_status (*broadcast)(void *self, const struct cn_comm_data *data, int root);
     enum cn_status (*gather)(void *self, const struct cn_comm_data *data, const size_t *start);
     enum cn_status (*scatter_sum)(void *self, const struct cn_comm_data *data, const size_t *start);

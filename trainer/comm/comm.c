@@ -65,6 +65,38 @@ enum cn_status cn_comm_sum(struct cn_comm *c, const struct cn_comm_data *data)
     return skip ? CN_OK : leave(c, c->backend->sum(c->self, data));
 }
 
+enum cn_status cn_comm_sum_begin(struct cn_comm *c, const struct cn_comm_data *data)
+{
+    if (!c || c->facts.size == 1) return CN_OK;
+    if (!c->backend->sum_begin) return cn_comm_sum(c, data);
+    CN_TRY(check_failed(c));
+    next_place(c, "sum", data->what, data->count * cn_dtype_size(data->dtype));
+    c->cost.calls++;
+    c->cost.bytes += (double)c->place.bytes;
+    c->begun = true;
+    c->began = comm_seconds();
+    return leave(c, c->backend->sum_begin(c->self, data));
+}
+
+void cn_comm_progress(struct cn_comm *c)
+{
+    if (!c || !c->begun) return;
+    c->began = comm_seconds();
+    c->backend->progress(c->self);
+    c->cost.move_s += comm_seconds() - c->began;
+}
+
+enum cn_status cn_comm_sum_finish(struct cn_comm *c, const char *what)
+{
+    const struct cn_comm_data none = {what, CN_DTYPE_U8, NULL, 0};
+    bool skip;
+    CN_TRY(enter(c, "end of sums", &none, &skip));
+    if (skip) return CN_OK;
+    enum cn_status status = c->begun ? c->backend->sum_finish(c->self) : CN_OK;
+    c->begun = false;
+    return leave(c, status);
+}
+
 enum cn_status cn_comm_max(struct cn_comm *c, const struct cn_comm_data *data)
 {
     bool skip;
@@ -318,11 +350,23 @@ static void say_end(const struct cn_comm *c, enum cn_status status)
     cn_log_quiet();
 }
 
+/* Whether a sum of this communication, or of a part of it, goes on. */
+static bool has_begun(const struct cn_comm *c)
+{
+    for (; c; c = c->next)
+        if (c->begun) return true;
+    return false;
+}
+
 enum cn_status cn_comm_close(struct cn_comm *c, enum cn_status status)
 {
     if (!c) return status;
     status = cn_comm_agree(c, "end", status);
     say_end(c, status);
+    if (has_begun(c)) { /* its sums will not end: nothing can be closed */
+        if (c->facts.rank > 0) nanosleep(&(const struct timespec){2, 0}, NULL); /* rank 0 speaks */
+        c->gone = true;
+    }
     if (c->gone && status != CN_STOPPED) c->backend->abort(c->self, cn_status_exit_code(status));
     for (struct cn_comm *part = c->next, *next; part; part = next) {
         next = part->next;

@@ -9,6 +9,7 @@
 
 #include <mpi.h>
 
+#include <limits.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,6 +33,9 @@ struct mpi {
     MPI_Comm all, letters; /* diagnosis has its own, so that it never meets data; a part has none */
     int rank, size;
     unsigned char *piece; /* PIECE elements of up to 8 bytes */
+    MPI_Comm sums;      /* of those that go on: MPI matches by order, and a rank may fail before */
+    MPI_Request *begun; /* (n_begun) sums that go on */
+    int n_begun;
 };
 
 /* ---- waiting ----------------------------------------------------------------------------------
@@ -269,6 +273,37 @@ static enum cn_status mpi_sum(void *self, const struct cn_comm_data *data)
     return status;
 }
 
+/* The library's own sum, since an exchange of pieces goes on only while somebody polls it. */
+static enum cn_status mpi_sum_begin(void *self, const struct cn_comm_data *data)
+{
+    struct mpi *m = self;
+    const struct typed t = typed_of(data->dtype);
+    CN_BUG_IF(t.type == MPI_BYTE || data->count > INT_MAX);
+    MPI_Request *grown = realloc(m->begun, (size_t)(m->n_begun + 1) * sizeof *grown);
+    if (!grown) return cn_fail(CN_ERR_MEMORY, "out of memory: a sum over %d ranks", m->size);
+    m->begun = grown;
+    CN_TRY(check(MPI_Iallreduce(MPI_IN_PLACE, data->data, (int)data->count, t.type, MPI_SUM,
+                                m->sums, &m->begun[m->n_begun]),
+                 "MPI_Iallreduce"));
+    m->n_begun++;
+    return CN_OK;
+}
+
+static void mpi_progress(void *self)
+{
+    struct mpi *m = self;
+    int done; /* a failure is told again at the end */
+    MPI_Testall(m->n_begun, m->begun, &done, MPI_STATUSES_IGNORE);
+}
+
+static enum cn_status mpi_sum_finish(void *self)
+{
+    struct mpi *m = self;
+    CN_TRY(finish(m, m->begun, m->n_begun, false));
+    m->n_begun = 0;
+    return CN_OK;
+}
+
 /* ---- letters ----------------------------------------------------------------------------------
  */
 
@@ -313,8 +348,10 @@ static enum cn_status join(struct mpi *m, struct comm_facts *facts)
     MPI_Comm host;
     CN_TRY(check(MPI_Comm_dup(MPI_COMM_WORLD, &m->all), "MPI_Comm_dup"));
     CN_TRY(check(MPI_Comm_dup(MPI_COMM_WORLD, &m->letters), "MPI_Comm_dup"));
+    CN_TRY(check(MPI_Comm_dup(m->all, &m->sums), "MPI_Comm_dup"));
     MPI_Comm_set_errhandler(m->all, MPI_ERRORS_RETURN);
     MPI_Comm_set_errhandler(m->letters, MPI_ERRORS_RETURN);
+    MPI_Comm_set_errhandler(m->sums, MPI_ERRORS_RETURN);
     MPI_Comm_rank(m->all, &m->rank);
     MPI_Comm_size(m->all, &m->size);
     CN_TRY(check(MPI_Comm_split_type(m->all, MPI_COMM_TYPE_SHARED, m->rank, MPI_INFO_NULL, &host),
@@ -336,7 +373,7 @@ static enum cn_status allocate(const struct comm_wait *wait, struct mpi **out)
         free(m);
         return cn_fail(CN_ERR_MEMORY, "out of memory: communication");
     }
-    m->all = m->letters = MPI_COMM_NULL;
+    m->all = m->letters = m->sums = MPI_COMM_NULL;
     m->wait = *wait;
     *out = m;
     return CN_OK;
@@ -371,12 +408,14 @@ static enum cn_status mpi_split(void *self, int color, const struct comm_wait *w
     CN_TRY(allocate(wait, &m));
     enum cn_status status =
         check(MPI_Comm_split(whole->all, color, whole->rank, &m->all), "MPI_Comm_split");
+    if (status == CN_OK) status = check(MPI_Comm_dup(m->all, &m->sums), "MPI_Comm_dup");
     if (status != CN_OK) {
         free(m->piece);
         free(m);
         return status;
     }
     MPI_Comm_set_errhandler(m->all, MPI_ERRORS_RETURN);
+    MPI_Comm_set_errhandler(m->sums, MPI_ERRORS_RETURN);
     MPI_Comm_rank(m->all, &m->rank);
     MPI_Comm_size(m->all, &m->size);
     facts->rank = m->rank;
@@ -389,9 +428,11 @@ static void mpi_close(void *self)
 {
     struct mpi *m = self;
     const bool whole = m->letters != MPI_COMM_NULL;
+    MPI_Comm_free(&m->sums);
     MPI_Comm_free(&m->all);
     if (whole) MPI_Comm_free(&m->letters);
     if (whole) MPI_Finalize();
+    free(m->begun);
     free(m->piece);
     free(m);
 }
@@ -411,6 +452,9 @@ const struct comm_backend comm_backend_mpi = {.name = "mpi",
                                               .abort = mpi_abort,
                                               .maximum = mpi_maximum,
                                               .sum = mpi_sum,
+                                              .sum_begin = mpi_sum_begin,
+                                              .progress = mpi_progress,
+                                              .sum_finish = mpi_sum_finish,
                                               .broadcast = mpi_broadcast,
                                               .gather = mpi_gather,
                                               .scatter_sum = mpi_scatter_sum,

@@ -33,7 +33,8 @@ struct cn_comm {
     struct place place;
     struct cn_comm_cost cost;
     char *logs;
-    bool skip; /* the next call is left out */
+    bool skip;  /* the next call is left out */
+    bool begun; /* a sum goes on */
     /* The first failure, returned by every later call; `gone`: others may still be waiting. */
     enum cn_status failed;
     char message[2 * MESSAGE];

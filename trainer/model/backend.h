@@ -40,7 +40,9 @@ struct cn_model_backend {
                             const struct cn_live_out *out);
     enum cn_status (*forward)(void *self, const struct cn_atom *atom,
                               const struct cn_live_out *out);
-    enum cn_status (*backward)(void *self, const struct cn_token_grad *grad);
+    /* ready: NULL, or whom to tell; a back end need not. */
+    enum cn_status (*backward)(void *self, const struct cn_token_grad *grad,
+                               const struct cn_ready *ready);
     enum cn_status (*zero_gradients)(void *self);
     enum cn_status (*gradients)(void *self, const struct cn_buffer **out, size_t *n);
     enum cn_status (*weights)(void *self, const struct cn_buffer **out, size_t *n);

@@ -202,7 +202,13 @@ enum cn_status cn_model_forward(struct cn_model *model, const struct cn_atom *at
 
 enum cn_status cn_model_backward(struct cn_model *model, const struct cn_token_grad *grad)
 {
-    return model->backend->backward(model->self, grad);
+    return model->backend->backward(model->self, grad, NULL);
+}
+
+enum cn_status cn_model_backward_ready(struct cn_model *model, const struct cn_token_grad *grad,
+                                       const struct cn_ready *ready)
+{
+    return model->backend->backward(model->self, grad, ready);
 }
 
 enum cn_status cn_model_zero_gradients(struct cn_model *model)

@@ -139,9 +139,11 @@ static double at(const double *column, size_t i)
     return column ? column[i] : 0;
 }
 
-static enum cn_status table_backward(void *self, const struct cn_token_grad *grad)
+static enum cn_status table_backward(void *self, const struct cn_token_grad *grad,
+                                     const struct cn_ready *ready)
 {
     struct table *t = self;
+    (void)ready; /* no part of a table is done before the others */
     if (!t->pending) return cn_fail(CN_ERR_BUG, "backward without a pending forward");
     t->pending = false;
     const bool restricted = t->atom.channels & CN_LIVE_BIT(entropy_top);

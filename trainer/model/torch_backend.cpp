@@ -141,6 +141,16 @@ void channels_back(torch_model &model, const torch_head_pass &pass, const cn_tok
         torch_value_backward(pass, grad.d_value, model.value, d_hidden);
 }
 
+/* Where the matrices of a layer begin; those of the layers behind it follow, then the head. */
+size_t layer_begin(const torch_layout &layout, int64_t layer)
+{
+    size_t begin = layout.n_matrices;
+    for (size_t i = 0; i < layout.n; i++)
+        if (layout.tensors[i].layer == layer && layout.tensors[i].rank == 2)
+            begin = std::min(begin, layout.offset[i]);
+    return begin;
+}
+
 enum cn_status torch_open(const struct cn_model_settings *settings, void **self)
 {
     return guard([&] { *self = open_model(*settings).release(); });
@@ -200,7 +210,8 @@ enum cn_status torch_forward_atom(void *self, const struct cn_atom *atom,
     });
 }
 
-enum cn_status torch_backward_atom(void *self, const struct cn_token_grad *grad)
+enum cn_status torch_backward_atom(void *self, const struct cn_token_grad *grad,
+                                   const struct cn_ready *ready)
 {
     return guard([&] {
         torch_model &model = model_of(self);
@@ -214,7 +225,11 @@ enum cn_status torch_backward_atom(void *self, const struct cn_token_grad *grad)
             *grad, pending->head, d_hidden);
         torch_backward(
             {model.context, model.shape, model.rotation, model.compute.view, pending->plan},
-            pending->activations, d_hidden, model.gradient_view);
+            pending->activations, d_hidden, model.gradient_view, [&](size_t layer) {
+                if (ready)
+                    ready->tell(ready->self, layer_begin(*model.layout, (int64_t)layer),
+                                model.layout->n_matrices);
+            });
     });
 }
 

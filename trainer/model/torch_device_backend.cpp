@@ -200,7 +200,8 @@ enum cn_status device_forward_atom(void *self, const struct cn_atom *atom,
     });
 }
 
-enum cn_status device_backward_atom(void *self, const struct cn_token_grad *grad)
+enum cn_status device_backward_atom(void *self, const struct cn_token_grad *grad,
+                                    const struct cn_ready *)
 {
     device_model &model = model_of(self);
     return device_guard(&model, [&] {

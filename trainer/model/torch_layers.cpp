@@ -412,7 +412,7 @@ void torch_forward(const torch_pass &p, torch_keep keep, torch_activations &a)
 }
 
 void torch_backward(const torch_pass &p, torch_activations &a, const at::Tensor &d_out,
-                    const torch_view &gradient)
+                    const torch_view &gradient, const std::function<void(size_t)> &layer_done)
 {
     at::Tensor d = p.c.slab.matrix(p.plan.padded, p.shape.hidden);
     d.zero_();
@@ -425,6 +425,7 @@ void torch_backward(const torch_pass &p, torch_activations &a, const at::Tensor 
         if (again) layer_inner(p, w, {s.x, nullptr, nullptr, w.input_norm, s.input_rstd}, s);
         mlp_back(p, w, s, gradient.layers[l], d);
         attention_back(p, w, s, gradient.layers[l], d);
+        layer_done(l);
     }
     embed_back(p, d, gradient.embed);
 }

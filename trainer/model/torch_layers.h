@@ -12,6 +12,8 @@
 #include "torch_plan.h"
 #include "torch_weights.h"
 
+#include <functional>
+
 /* What a layer's backward reads. */
 struct torch_layer_saved {
     at::Tensor x, qkv, raw, attention, middle,
@@ -50,6 +52,6 @@ void torch_forward(const torch_pass &pass, torch_keep keep, torch_activations &a
 /* d_out (padded rows, hidden): gradient of a.out; adds the gradient of every weight into `gradient`
  * (float). */
 void torch_backward(const torch_pass &pass, torch_activations &a, const at::Tensor &d_out,
-                    const torch_view &gradient);
+                    const torch_view &gradient, const std::function<void(size_t)> &layer_done);
 
 #endif
