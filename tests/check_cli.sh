@@ -398,6 +398,18 @@ a_run_folder_is_not_reused_silently() {
     train 2 'optimizer.lr' again train.steps=2 optimizer.lr=1e-2
 }
 
+with_force_a_run_goes_on_with_another_configuration_and_says_so() {
+    train 0 '' forced train.steps=1
+    train 2 'or --force' forced train.steps=2 optimizer.lr=1e-2
+    train 0 'goes on with another configuration (--force): optimizer.lr = 0.01 (command line), was ' \
+        forced train.steps=2 optimizer.lr=1e-2 --force
+    says 'going on after step 1'
+    grep -q 'goes on with another configuration' runs/forced/logs/attempt_*/rank_0000.log || complain 'the log does not say it'
+    grep -q '"lr": 0.01' runs/forced/config.resolved.json || complain 'config.resolved.json has the old value'
+    grep -qx -- '--force' runs/forced/overrides.txt || complain "overrides.txt lacks --force: $(cat runs/forced/overrides.txt)"
+    train 0 '' forced train.steps=3 optimizer.lr=1e-2
+}
+
 a_refused_start_leaves_the_run_as_it_is() {
     local file
     train 0 '' refused train.steps=1

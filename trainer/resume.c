@@ -23,7 +23,8 @@ static enum cn_status check_configuration(const struct session *s, const struct 
                        "%s/config.resolved.json is missing or damaged: the configuration cannot be "
                        "compared; run.resume=%s goes on without that",
                        folder, folder);
-    enum cn_status status = config_check_resume(s->config, before, run_path(run));
+    enum cn_status status =
+        config_check_resume(s->config, before, run_path(run), s->settings.run.force);
     cn_json_close(before);
     return status;
 }

@@ -23,6 +23,7 @@ static const struct cn_option run_options[] = {
     {FIELD(run, device), TEXT, IS "\"cpu\"", .help = "cpu or cuda"},
     {FIELD(run, deterministic), BOOL, IS "true", .help = "same bits for any number of threads and any memory setting"},
     {FIELD(run, resume), TEXT, IS "\"auto\"", SAFE, .help = "auto: go on from the newest checkpoint of the folder; never: a folder in which a run stands is an error; PATH: start from that checkpoint"},
+    {FIELD(run, force), BOOL, IS "false", SAFE, .help = "--force: go on with keys changed that would change what the run computes; the log names them"},
     {FIELD(run, max_hours), REAL(0, 1e6), IS "null", OR_NULL, SAFE, .unit = "h", .help = "save and stop (exit code 75) after this time"},
     {0}};
 

@@ -16,7 +16,7 @@ enum { SETTINGS_ENGINE_AUTO, SETTINGS_ENGINE_DECODE, SETTINGS_ENGINE_TORCH };
 struct run_settings {
     const char *dir, *name, *device, *resume;
     int64_t seed;
-    bool deterministic;
+    bool deterministic, force;
     double max_hours;
 };
 

@@ -113,6 +113,7 @@ static enum cn_status read_argument(struct config *config, const char *const *ar
     size_t order = *index;
     const char *argument = arguments[(*index)++], *equals = strchr(argument, '=');
     if (!config_is_override(argument)) return read_file(config, argument, order);
+    if (strcmp(argument, "--force") == 0) return read_override(config, "run.force", "true", order);
     if (argument[0] == '-') argument += 2;
     if (!equals && *index == count)
         return cn_fail(CN_ERR_CONFIG, "command line: --%s needs a value", argument);

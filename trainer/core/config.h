@@ -5,7 +5,7 @@
  *
  * Files compose left to right and overrides with them, later wins.  Objects are merged, lists
  * replaced, null clears. A section that picks from a table takes a text for its type.  Values of
- * overrides are JSON; what is not JSON is text. */
+ * overrides are JSON; what is not JSON is text.  --force alone stands for run.force=true. */
 #ifndef CARNOT_CONFIG_H
 #define CARNOT_CONFIG_H
 
@@ -59,9 +59,10 @@ enum cn_status config_resolve(struct config *config, struct cn_json **out);
 enum cn_status config_print_resolved(struct config *config, struct cn_str *out);
 
 /* Checks that a run started with the resolved tree `before` may go on: only options that are safe
- * on resume differ. Fails: CN_ERR_CONFIG naming the run and every value that differs. */
+ * on resume differ; with `force`, others are allowed and named by a warning.  Fails: CN_ERR_CONFIG
+ * naming the run and every value that differs. */
 enum cn_status config_check_resume(struct config *config, const struct cn_json *before,
-                                   const char *name);
+                                   const char *name, bool force);
 
 /* One line per value that differs from preset and default: "optimizer.lr = 1e-05 (gsm8k.json:12;
  * default 1e-06)". */

@@ -1,6 +1,8 @@
 /* May a run that was started with one configuration go on with another? */
 #include "config_parts.h"
 
+#include "carnot/log.h"
+
 #include <string.h>
 
 struct comparison {
@@ -30,14 +32,17 @@ out:
 }
 
 enum cn_status config_check_resume(struct config *config, const struct cn_json *before,
-                                   const char *name)
+                                   const char *name, bool force)
 {
     struct comparison c = {.before = before};
     enum cn_status status = config_each(config, compare, &c);
-    if (status == CN_OK && c.differences.length)
+    if (status == CN_OK && c.differences.length && force)
+        cn_log_warn("%s goes on with another configuration (--force): %s", name,
+                    c.differences.data);
+    else if (status == CN_OK && c.differences.length)
         status = cn_fail(CN_ERR_CONFIG,
                          "%s cannot be continued with another configuration: %s; give the old "
-                         "values, or start a new run with another run.dir or run.name",
+                         "values, start a new run with another run.dir or run.name, or --force",
                          name, c.differences.data);
     cn_str_free(&c.differences);
     return status;
