@@ -47,4 +47,8 @@ scene part_fail 4 4 10 'error: rank 3: no memory for 17 bytes'
 scene part_sleep 4 6 12 'rank 3 did not come to .* within 3 s .*; rank 1 waits in collective 2 (sum of second, 8 bytes; step 12, dreaming) of the odd ranks'
 scene part_apart 4 6 10 'ranks do different things: .*sum of everything'
 scene stop 4 75 10 'stopped together'
+
+timeout 120 "$source/launch/mpirun" --quiet --bin "$bin/carnot" -n 2 bench comm > "$work/out" 2>&1
+code=$? rows=$(grep -cE '^comm  (copy|sum|scatter_sum|gather|broadcast).* bytes: [0-9.]+ s, .* times the copy of' "$work/out")
+[ $code -eq 0 ] && [ "$rows" -eq 24 ] || { echo "FAILED: bench comm: exit code $code, $rows rows of 24"; tail -n 3 "$work/out"; failed=1; }
 exit $failed

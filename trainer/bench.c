@@ -9,7 +9,8 @@
 #include <string.h>
 
 static const struct part {
-    const char *name, *model, *summary; /* model: measured unless --model names another */
+    const char *name, *model, *summary; /* model: measured unless --model names another;
+                                       NULL: none */
     enum cn_status (*run)(const struct bench_options *);
 } parts[] = {
     {"decode", "135m", "sampling: tokens/s at several numbers of slots", bench_decode},
@@ -19,6 +20,7 @@ static const struct part {
     {"start", "1m", "from the start of a process to its first optimizer step", bench_start},
     {"tokenize", "135m", "text to ids, MB/s", bench_tokenize},
     {"rewards", "", "time of a verdict, programs and answers a second", bench_rewards},
+    {"comm", NULL, "collectives between ranks, beside copying in memory", bench_comm},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -87,11 +89,11 @@ static enum cn_status run(int argc, char **argv)
         if (strcmp(argv[1], parts[p].name) == 0) {
             options.model = parts[p].model;
             CN_TRY(read_options(argc, argv, &options));
-            CN_TRY(bench_print_machine(&options));
+            if (options.model) CN_TRY(bench_print_machine(&options));
             return parts[p].run(&options);
         }
     return cn_fail(CN_ERR_CONFIG,
-                   "bench: choose decode, train, step, start, tokenize or rewards, not \"%s\"",
+                   "bench: choose decode, train, step, start, tokenize, rewards or comm, not \"%s\"",
                    argc > 1 ? argv[1] : "");
 }
 
@@ -108,7 +110,8 @@ const struct cn_command command_bench = {
         "key=value...]\n"
         "       carnot bench start    [--model M] [--dtype f32|bf16]\n"
         "       carnot bench tokenize --model FOLDER\n"
-        "       carnot bench rewards  [FOLDER]\n\n"
+        "       carnot bench rewards  [FOLDER]\n"
+        "       launch/mpirun -n P bench comm\n\n"
         "M is a shape (1m, 135m, 0.5b: random weights) or a Hugging Face folder; --threads N "
         "for all of them.\n"
         "decode    SLOTS sequences sample N tokens each, sampling included (1 and 64 slots)\n"
@@ -120,6 +123,7 @@ const struct cn_command command_bench = {
         "rewards   verdicts on the pairs and hostile texts of FOLDER (tests/data), programs in the "
         "sandbox,\n"
         "          the service with a client on this machine\n"
+        "comm      each collective at 64 KB to 540 MB, beside copying as many bytes in memory\n"
         "Roofs: plain reading of 1 GB, and libtorch's best matrix product, measured before "
         "and after each row.\n"
         "A row during which other processes used more than 5 % of the cores says so: do not "
