@@ -34,7 +34,7 @@ fi
 if "$carnot" grade --reward math </dev/null >/dev/null 2>&1; then
     row rewards '^math hostile: [0-9]+ pairs, mean [0-9.]+ us, .* worst [0-9.]+' rewards "$1/tests/data"
 fi
-if "$carnot" bench speed >"$work/out" 2>&1 || [ $? -ne 2 ] || ! grep -q 'choose decode' "$work/out"; then
+if "$carnot" bench speed >"$work/out" 2>&1 || [ $? -ne 2 ] || ! grep -q 'choose one of decode' "$work/out"; then
     echo "FAILED an unknown part is refused"
     failed=1
 fi

@@ -8,19 +8,25 @@
 #include <stdlib.h>
 #include <string.h>
 
+enum { MANY = 1000 };
+
 static const struct part {
-    const char *name, *model, *summary; /* model: measured unless --model names another;
-                                       NULL: none */
+    const char *name, *model; /* measured unless --model names another; NULL: none */
+    int n_rest;               /* arguments that are no option, at most */
+    const char *summary;
     enum cn_status (*run)(const struct bench_options *);
 } parts[] = {
-    {"decode", "135m", "sampling: tokens/s at several numbers of slots", bench_decode},
-    {"train", "135m", "forward, log-probability and entropy of every token, backward, AdamW",
+    {"decode", "135m", 0, "sampling: tokens/s at several numbers of slots", bench_decode},
+    {"train", "135m", 0, "forward, log-probability and entropy of every token, backward, AdamW",
      bench_train},
-    {"step", "135m", "whole steps of carnot train: time split, peak memory, start", bench_step},
-    {"start", "1m", "from the start of a process to its first optimizer step", bench_start},
-    {"tokenize", "135m", "text to ids, MB/s", bench_tokenize},
-    {"rewards", "", "time of a verdict, programs and answers a second", bench_rewards},
-    {"comm", NULL, "collectives between ranks, beside copying in memory", bench_comm},
+    {"step", "135m", MANY, "whole steps of carnot train: time split, peak memory, start",
+     bench_step},
+    {"start", "1m", 0, "from the start of a process to its first optimizer step", bench_start},
+    {"tokenize", "135m", 0, "text to ids, MB/s", bench_tokenize},
+    {"rewards", "", 1, "time of a verdict, programs and answers a second", bench_rewards},
+    {"comm", NULL, 0, "collectives between ranks, beside copying in memory", bench_comm},
+    {"scaling-model", NULL, MANY, "step time and memory on many GPUs, by arithmetic",
+     bench_scaling},
 };
 enum { PARTS = sizeof parts / sizeof *parts };
 
@@ -69,31 +75,33 @@ static enum cn_status read_option(char **argv, int *i, struct bench_options *out
     return CN_OK;
 }
 
-static enum cn_status read_options(int argc, char **argv, struct bench_options *out)
+static enum cn_status read_options(const struct part *part, int argc, char **argv,
+                                   struct bench_options *out)
 {
+    out->model = part->model;
     for (int i = 2; i < argc; i++)
         CN_TRY(read_option(argv, &i, out));
     if (out->dtype && strcmp(out->dtype, "f32") != 0 && strcmp(out->dtype, "bf16") != 0)
         return cn_fail(CN_ERR_CONFIG, "bench: --dtype \"%s\": choose f32 or bf16", out->dtype);
-    const int most = strcmp(argv[1], "step") == 0 ? argc : strcmp(argv[1], "rewards") == 0;
-    if (out->n_rest > most)
-        return cn_fail(CN_ERR_CONFIG, "bench %s does not know %s; see carnot bench --help", argv[1],
-                       out->rest[0]);
+    if (out->n_rest > part->n_rest)
+        return cn_fail(CN_ERR_CONFIG, "bench %s does not know %s; see carnot bench --help",
+                       part->name, out->rest[part->n_rest]);
     return CN_OK;
 }
 
 static enum cn_status run(int argc, char **argv)
 {
     struct bench_options options = {.rest = argv + 2};
-    for (int p = 0; p < PARTS && argc > 1; p++)
-        if (strcmp(argv[1], parts[p].name) == 0) {
-            options.model = parts[p].model;
-            CN_TRY(read_options(argc, argv, &options));
+    char names[PARTS * 16] = "";
+    for (int p = 0; p < PARTS; p++) {
+        if (argc > 1 && strcmp(argv[1], parts[p].name) == 0) {
+            CN_TRY(read_options(&parts[p], argc, argv, &options));
             if (options.model) CN_TRY(bench_print_machine(&options));
             return parts[p].run(&options);
         }
-    return cn_fail(CN_ERR_CONFIG,
-                   "bench: choose decode, train, step, start, tokenize, rewards or comm, not \"%s\"",
+        strcat(strcat(names, p ? ", " : ""), parts[p].name);
+    }
+    return cn_fail(CN_ERR_CONFIG, "bench: choose one of %s, not \"%s\"", names,
                    argc > 1 ? argv[1] : "");
 }
 
@@ -111,7 +119,8 @@ const struct cn_command command_bench = {
         "       carnot bench start    [--model M] [--dtype f32|bf16]\n"
         "       carnot bench tokenize --model FOLDER\n"
         "       carnot bench rewards  [FOLDER]\n"
-        "       launch/mpirun -n P bench comm\n\n"
+        "       launch/mpirun -n P bench comm\n"
+        "       carnot bench scaling-model [INPUT=VALUE...]\n\n"
         "M is a shape (1m, 135m, 0.5b: random weights) or a Hugging Face folder; --threads N "
         "for all of them.\n"
         "decode    SLOTS sequences sample N tokens each, sampling included (1 and 64 slots)\n"

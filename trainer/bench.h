@@ -56,5 +56,6 @@ enum cn_status bench_start(const struct bench_options *options);
 enum cn_status bench_tokenize(const struct bench_options *options);
 enum cn_status bench_rewards(const struct bench_options *options);
 enum cn_status bench_comm(const struct bench_options *options);
+enum cn_status bench_scaling(const struct bench_options *options);
 
 #endif

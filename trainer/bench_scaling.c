@@ -1,0 +1,127 @@
+/* carnot bench scaling-model: what a step would cost on many GPUs, by plain arithmetic.
+ *
+ *   compute    = 8 N tokens / (GPUs x peak x share)      6 N a token forward and backward, 2 N
+ * scored decode     = steps of decoding x 2 N bytes / (memory bandwidth x share)   weights read
+ * once a step exchange   = 2 (P-1)/P x bytes of the sum / bandwidth + 2 (P-1) x latency step =
+ * compute + decode + exchange              nothing overlaps: an upper bound memory     = weights +
+ * gradient sums + optimizer + activations; ZeRO-1 divides the optimizer by P
+ *
+ * The bandwidth is that of a GPU's own link inside a host and its share of the network beyond it;
+ * an exchange over several hosts goes at the slower one. */
+#include "bench.h"
+
+#include "carnot/log.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+static const struct input {
+    const char *name;
+    double value;
+    const char *source;
+} defaults[] = {
+    {"peak_tflops", 989, "H100 SXM data sheet, bf16 dense"},
+    {"share", 0.4, "assumed: share of the peak that training reaches"},
+    {"memory_gbs", 3350, "H100 SXM data sheet, GB/s"},
+    {"decode_share", 0.6, "assumed: share of the memory bandwidth that decoding reaches"},
+    {"memory_gb", 80, "H100 SXM data sheet"},
+    {"gpus_per_host", 8, "assumed"},
+    {"inside_gbs", 450, "NVLink 4 data sheet, GB/s each way and GPU"},
+    {"between_gbs", 50, "assumed: one 400 Gbit/s port for each GPU, GB/s"},
+    {"latency_us", 10, "assumed: one message between hosts"},
+    {"sequences", 1024, "assumed: answers a step, of all GPUs"},
+    {"tokens", 2048, "assumed: tokens of an answer, its prompt included"},
+    {"gradient_bytes", 8, "deterministic sums of 64-bit integers; 4: run.deterministic=false"},
+    {"activation_gb", 8, "assumed: activations of one atom and caches"},
+};
+enum {
+    PEAK,
+    SHARE,
+    MEMORY_RATE,
+    DECODE_SHARE,
+    MEMORY,
+    PER_HOST,
+    INSIDE,
+    BETWEEN,
+    LATENCY,
+    SEQUENCES,
+    TOKENS,
+    GRADIENT,
+    ACTIVATIONS,
+    INPUTS
+};
+
+static const struct size {
+    const char *name;
+    double parameters;
+} models[] = {{"0.5B", 0.494e9}, {"7B", 7.6e9}};
+static const double gpus[] = {8, 64, 512};
+
+struct cost {
+    double compute, decode, exchange, plain_gb, sharded_gb;
+};
+
+static struct cost cost_of(const double in[INPUTS], double n, double p)
+{
+    const double tokens = in[SEQUENCES] * in[TOKENS];
+    const double rate = 1e9 * (p > in[PER_HOST] ? in[BETWEEN] : in[INSIDE]);
+    const double fixed = n * (2 + in[GRADIENT]) / 1e9 + in[ACTIVATIONS];
+    const double optimizer = n * 12 / 1e9; /* master weights and two moments in floats */
+    return (struct cost){.compute = 8 * n * tokens / (p * 1e12 * in[PEAK] * in[SHARE]),
+                         .decode = in[TOKENS] * 2 * n / (1e9 * in[MEMORY_RATE] * in[DECODE_SHARE]),
+                         .exchange = 2 * (p - 1) / p * n * in[GRADIENT] / rate +
+                                     2 * (p - 1) * 1e-6 * in[LATENCY],
+                         .plain_gb = fixed + optimizer,
+                         .sharded_gb = fixed + optimizer / p};
+}
+
+static enum cn_status change(const char *argument, double in[INPUTS])
+{
+    const char *equals = strchr(argument, '=');
+    for (int i = 0; equals && i < INPUTS; i++) {
+        char *end;
+        if (strlen(defaults[i].name) != (size_t)(equals - argument) ||
+            strncmp(defaults[i].name, argument, (size_t)(equals - argument)) != 0)
+            continue;
+        in[i] = strtod(equals + 1, &end);
+        if (equals[1] && !*end && in[i] > 0 && in[i] < 1e15) return CN_OK;
+        return cn_fail(CN_ERR_CONFIG, "bench scaling-model: %s: expected a number above 0",
+                       argument);
+    }
+    return cn_fail(
+        CN_ERR_CONFIG,
+        "bench scaling-model does not know \"%s\": without arguments it lists its inputs",
+        argument);
+}
+
+enum cn_status bench_scaling(const struct bench_options *options)
+{
+    double in[INPUTS];
+    for (int i = 0; i < INPUTS; i++)
+        in[i] = defaults[i].value;
+    for (int i = 0; i < options->n_rest; i++)
+        CN_TRY(change(options->rest[i], in));
+    for (int i = 0; i < INPUTS; i++)
+        cn_log_info("input  %-14s %8g  %s", defaults[i].name, in[i],
+                    in[i] < defaults[i].value || in[i] > defaults[i].value ? "command line"
+                                                                           : defaults[i].source);
+    for (int m = 0; m < 2; m++)
+        for (int g = 0; g < 3; g++) {
+            const struct cost c = cost_of(in, models[m].parameters, gpus[g]);
+            cn_log_info("%-4s on %3g GPUs: step %8.2f s = compute %8.2f + decode %.2f + exchange "
+                        "%.3f; memory %.1f GB, with ZeRO-1 %.1f GB (%s in %g)",
+                        models[m].name, gpus[g], c.compute + c.decode + c.exchange, c.compute,
+                        c.decode, c.exchange, c.plain_gb, c.sharded_gb,
+                        c.plain_gb <= in[MEMORY]     ? "both fit"
+                        : c.sharded_gb <= in[MEMORY] ? "only ZeRO-1 fits"
+                                                     : "neither fits",
+                        in[MEMORY]);
+        }
+    for (int g = 0; g < 3; g++) {
+        const double each = 2 + in[GRADIENT] + 12 / gpus[g];
+        cn_log_info("ZeRO-1 on %3g GPUs fits up to %.1fB parameters", gpus[g],
+                    (in[MEMORY] - in[ACTIVATIONS]) / each);
+    }
+    return CN_OK;
+}
