@@ -405,12 +405,11 @@ TEST(a_run_goes_on_only_where_nothing_unsafe_changed)
     CHECK_OK(config_check_resume(other, before, "runs/x", false));
     config_close(other);
     CHECK_OK(open_config(&other, GIVEN("optimizer.lr=0.25", "algorithm=alpha")));
-    CHECK_FAILS(
-        config_check_resume(other, before, "runs/x", false), CN_ERR_CONFIG,
-        "runs/x cannot be continued with another configuration: optimizer.lr = 0.25 "
-        "(command line), was 0.5; "
-        "algorithm.type = \"alpha\" (command line), was \"beta\"; give the old values, start "
-        "a new run with another run.dir or run.name, or --force");
+    CHECK_FAILS(config_check_resume(other, before, "runs/x", false), CN_ERR_CONFIG,
+                "runs/x cannot be continued with another configuration: optimizer.lr = 0.25 "
+                "(command line), was 0.5; "
+                "algorithm.type = \"alpha\" (command line), was \"beta\"");
+    CHECK_FAILS(config_check_resume(other, before, "runs/x", false), CN_ERR_CONFIG, "or --force");
     CHECK_OK(config_check_resume(other, before, "runs/x", true));
     config_close(other);
     cn_json_close(before);
