@@ -18,8 +18,10 @@
 #include <flint/fmpq.h>
 #include <flint/fmpq_mat.h>
 #include <flint/nmod_vec.h>
-#if __has_include(<flint/acb.h>)
+#include <flint/ulong_extras.h>
+#if __has_include(<flint/acb.h>) /* FLINT 3 */
 #include <flint/acb.h>
+#include <flint/nmod.h>
 #else
 #include <acb.h>
 #endif
