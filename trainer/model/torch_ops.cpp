@@ -97,12 +97,26 @@ void torch_from_half(torch_context &c, const at::Tensor &x, const at::Tensor &y)
 namespace
 {
 
+/* MKL cuts the depth of a tiny product by the number of threads on some processors, whatever
+ * MKL_CBWR says, so the calling thread does it alone: inside a parallel region MKL starts no
+ * others. */
+template <class body_type> void multiply(const at::Tensor &out, body_type body)
+{
+    constexpr int64_t tiny = 64 * 64;
+    if (out.numel() > tiny)
+        body();
+    else
+        at::parallel_for(0, 2, 1, [&](int64_t begin, int64_t) {
+            if (begin == 0) body();
+        });
+}
+
 /* out = a b in float, from float or bf16 matrices; bf16 results are rounded once. */
 void product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const at::Tensor &b)
 {
     at::Tensor result = out;
     if (a.scalar_type() == at::kFloat) {
-        at::mm_out(result, a, b);
+        multiply(out, [&] { at::mm_out(result, a, b); });
         return;
     }
     at::Tensor half = c.slab.matrix((size_t)out.size(0), (size_t)out.size(1), at::kBFloat16);
@@ -116,7 +130,7 @@ void add_product(torch_context &c, const at::Tensor &out, const at::Tensor &d_y,
 {
     at::Tensor result = out;
     if (d_y.scalar_type() == at::kFloat) {
-        at::addmm_out(result, result, d_y.t(), x);
+        multiply(out, [&] { at::addmm_out(result, result, d_y.t(), x); });
         return;
     }
     if (torch_blocks_run_here()) {
@@ -209,7 +223,7 @@ void torch_logits(torch_context &c, const at::Tensor &out, const at::Tensor &x,
 {
     at::Tensor result = out;
     if (w.wide.defined()) {
-        at::mm_out(result, x, w.wide.t());
+        multiply(out, [&] { at::mm_out(result, x, w.wide.t()); });
         return;
     }
     torch_slab::mark mark = c.slab.now();
