@@ -1,7 +1,7 @@
 /* carnot report --compare: numbers of run folders written by hand. */
 #include "check.h"
 
-#include "trainer/compare.h"
+#include "trainer/compare/compare.h"
 
 #include <math.h>
 #include <stdlib.h>

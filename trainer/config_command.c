@@ -1,7 +1,7 @@
 /* carnot config: what can be set, what a key means, and what a configuration comes to. */
 #include "command.h"
 #include "config_explain.h"
-#include "filter.h"
+#include "filters/filter.h"
 #include "schema.h"
 
 #include "core/config.h"

@@ -4,7 +4,7 @@
 #include "clock.h"
 #include "command.h"
 #include "core/statistics.h"
-#include "filter.h"
+#include "filters/filter.h"
 #include "ranks.h"
 #include "report.h"
 #include "session.h"

@@ -1,7 +1,7 @@
 /* carnot show: how a run stands, its curves, its last numbers and its answers.  Works while the run
  * goes on, and on what a killed one left behind. */
 #include "command.h"
-#include "filter.h"
+#include "filters/filter.h"
 #include "history.h"
 
 #include "core/plot.h"

@@ -2,8 +2,8 @@
  *
  * Families of checks over everything that is registered; no file is read.  A combination that the
  * recipe refuses is counted, not skipped in silence. */
-#include "command.h"
-#include "filter.h"
+#include "../command.h"
+#include "../filters/filter.h"
 #include "selftest_checks.h"
 
 #include "carnot/golden.h"

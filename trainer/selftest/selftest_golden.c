@@ -1,5 +1,5 @@
 /* Golden vectors through the same functions as `carnot gradient`. */
-#include "gradient_step.h"
+#include "../filters/gradient_step.h"
 #include "selftest_checks.h"
 
 #include "carnot/golden.h"

@@ -1,7 +1,7 @@
 /* carnot sample: answers of a model; a filter, or one prompt streamed to a terminal. */
-#include "command.h"
+#include "../command.h"
 #include "filter.h"
-#include "session.h"
+#include "../session.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,7 +1,7 @@
 /* carnot score: log-probability and entropy of every token of given rows. */
-#include "command.h"
+#include "../command.h"
 #include "filter.h"
-#include "session.h"
+#include "../session.h"
 
 #include "carnot/batch.h"
 

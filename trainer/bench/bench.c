@@ -1,8 +1,8 @@
 /* carnot bench: speed of the parts, as shares of this machine's roofs. */
 #include "bench.h"
 
-#include "arguments.h"
-#include "command.h"
+#include "../arguments.h"
+#include "../command.h"
 
 #include <stdio.h>
 #include <stdlib.h>

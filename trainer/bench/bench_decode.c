@@ -1,7 +1,7 @@
 /* carnot bench decode: slots with a prompt of their own each sample tokens at temperature 1. */
 #include "bench.h"
 
-#include "clock.h"
+#include "../clock.h"
 
 #include "carnot/arena.h"
 

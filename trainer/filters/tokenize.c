@@ -1,5 +1,5 @@
 /* carnot tokenize: text or conversations to token ids and back, JSON lines in and out. */
-#include "command.h"
+#include "../command.h"
 #include "filter.h"
 
 #include "carnot/arena.h"

@@ -1,7 +1,7 @@
 /* carnot doctor: what this machine offers, what will hurt, what is missing and how to get it. */
 #include "doctor.h"
 
-#include "command.h"
+#include "../command.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -1,13 +1,13 @@
 /* carnot gradient: loss and gradient per token of a batch that somebody else made, through the same
  * functions as a training step. */
-#include "command.h"
+#include "../command.h"
 #include "filter.h"
 #include "gradient_step.h"
-#include "schema.h"
-#include "settings.h"
+#include "../schema.h"
+#include "../settings.h"
 
 #include "carnot/algorithm.h"
-#include "core/config.h"
+#include "../core/config.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -1,7 +1,7 @@
 /* carnot doctor: processor, cores, memory, disk, and environment variables that are traps. */
 #include "doctor.h"
 
-#include "model/plan.h"
+#include "../model/plan.h"
 
 #include <errno.h>
 #include <sched.h>

@@ -1,7 +1,7 @@
 /* The comparison as text: two tables, and one line of entropy per method. */
 #include "compare.h"
 
-#include "core/plot.h"
+#include "../core/plot.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -1,8 +1,8 @@
 /* carnot report --compare: runs side by side. */
 #include "compare.h"
 
-#include "command.h"
-#include "filter.h"
+#include "../command.h"
+#include "../filters/filter.h"
 
 #include "carnot/log.h"
 

@@ -4,7 +4,7 @@
  * broadcast all of them.  The rate of copying is measured on all ranks at once. */
 #include "bench.h"
 
-#include "clock.h"
+#include "../clock.h"
 
 #include "carnot/comm.h"
 #include "carnot/log.h"

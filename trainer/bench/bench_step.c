@@ -2,8 +2,8 @@
  * it measured: time split, memory against the plan, time to the first step. */
 #include "bench.h"
 
-#include "clock.h"
-#include "dry_run.h"
+#include "../clock.h"
+#include "../dry_run.h"
 
 #include "carnot/json.h"
 #include "carnot/str.h"

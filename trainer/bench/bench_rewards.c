@@ -5,8 +5,8 @@
  * every answer is another one, and nothing is cached. */
 #include "bench.h"
 
-#include "clock.h"
-#include "own_service.h"
+#include "../clock.h"
+#include "../own_service.h"
 
 #include "carnot/log.h"
 #include "carnot/reward.h"

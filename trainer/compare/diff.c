@@ -3,11 +3,11 @@
  * Compared are the configuration (but for the names of the run and how it is spread over ranks and
  * threads), every sampled token, every metric that is not a time, and the weights of the newest
  * checkpoint of the same step. */
-#include "command.h"
+#include "../command.h"
 #include "diff_tokens.h"
-#include "filter.h"
-#include "history.h"
-#include "model/safetensors.h"
+#include "../filters/filter.h"
+#include "../history.h"
+#include "../model/safetensors.h"
 
 #include <dirent.h>
 #include <inttypes.h>

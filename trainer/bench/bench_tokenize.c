@@ -1,7 +1,7 @@
 /* carnot bench tokenize: megabytes of text per second, one thread. */
 #include "bench.h"
 
-#include "clock.h"
+#include "../clock.h"
 
 #include "carnot/log.h"
 #include "carnot/tokenizer.h"

@@ -2,7 +2,7 @@
  * only loses a line. */
 #include "doctor.h"
 
-#include "model/backend.h"
+#include "../model/backend.h"
 
 #include "carnot/reward.h"
 

@@ -1,13 +1,13 @@
 /* carnot bench: the machine's roofs, who else is busy, and the models that are measured. */
 #include "bench.h"
 
-#include "arguments.h"
-#include "clock.h"
-#include "doctor.h"
-#include "model/backend.h"
-#include "model/decode/cache.h"
-#include "model/decode/kernels.h"
-#include "model/decode/pool.h"
+#include "../arguments.h"
+#include "../clock.h"
+#include "../doctor/doctor.h"
+#include "../model/backend.h"
+#include "../model/decode/cache.h"
+#include "../model/decode/kernels.h"
+#include "../model/decode/pool.h"
 
 #include "carnot/json.h"
 #include "carnot/log.h"

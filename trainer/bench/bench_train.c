@@ -2,8 +2,8 @@
  * how long the same work takes when every sequence computes the prompt for itself. */
 #include "bench.h"
 
-#include "clock.h"
-#include "update.h"
+#include "../clock.h"
+#include "../update.h"
 
 #include "carnot/arena.h"
 

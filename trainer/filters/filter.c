@@ -1,7 +1,7 @@
 /* The row loop of the filters. */
 #include "filter.h"
 
-#include "text/scan.h"
+#include "../text/scan.h"
 
 #include "carnot/arena.h"
 #include "carnot/log.h"
