@@ -2,7 +2,7 @@
  *
  * Nothing here reads a tensor's memory, so the same code runs on CPU tensors:
  * run.device=cpu-operators is the reference path on which the tests compare it with the same golden
- * numbers, where no GPU is.
+ * numbers, where no GPU is; it computes on one thread.
  *
  *   torch_device_weights.cpp    views of the flat weights, AdamW, files
  *   torch_device_attention.cpp  variable-length attention with shared prompts

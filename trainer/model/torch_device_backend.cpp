@@ -55,6 +55,8 @@ std::unique_ptr<torch_model> open_host(const cn_model_settings &s)
                             "model.dtype is %s, the device path computes in F32 or BF16",
                             cn_dtype_name(s.dtype)));
     settings.device = "cpu";
+    /* The reference path has one thread: what autograd multiplies is cut by their number. */
+    if (strcmp(s.device, "cpu-operators") == 0) settings.threads = 1;
     settings.dtype = CN_DTYPE_F32;
     settings.trainable = false;
     torch_check(cn_model_backend_torch.open(&settings, &self));
