@@ -7,6 +7,7 @@ set -u
 source=$1 bin=$2 type=${3:-table}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+. "$source/tests/runs.sh"
 failed=0 number=0
 steps=20
 
@@ -37,21 +38,8 @@ train() {
     timeout 120 "$source/launch/mpirun" --quiet --bin "$bin/carnot" -n "$ranks" --threads "$threads" train \
         "$work/run.json" "run.dir=\"$work/$name\"" "$@" > "$work/$name.log" 2>&1
 }
-comparable() { sed -E 's/, "(time|perf)\/[^"]*": [^,}]*//g' "$work/$1/metrics.jsonl"; }
 metric() { grep "\"step\": $2[,}]" "$work/$1/metrics.jsonl" | grep -oE "\"$3\": [^,}]*" | sed 's/.*: //'; }
 weights() { sha256sum < "$work/$1/checkpoints/step_0000$steps/state/optimizer.safetensors"; }
-fault() { echo "FAILED: $*"; failed=1; }
-
-# same NAME OTHER: both runs have the same bits.
-same() {
-    local file last=checkpoints/step_0000$steps
-    for file in $last/state/optimizer.safetensors $last/state/state.json; do
-        cmp "$work/$1/$file" "$work/$2/$file" || return 1
-    done
-    diff <(comparable "$1") <(comparable "$2") > "$work/diff" || { head -4 "$work/diff" | cut -c1-600; return 1; }
-    "$bin/carnot" diff "$work/$1" "$work/$2" > "$work/diff" 2>&1
-    [ "$(grep -cE '^(tokens|metrics|weights) +same' "$work/diff")" -eq 3 ] || { cat "$work/diff"; return 1; }
-}
 
 # ---- the same bits ----------------------------------------------------------------------------
 for method in '' 'algorithm=gspo algorithm.kl=k3 entropy=["adaptive"]' \

@@ -7,6 +7,7 @@ set -u
 source=$1 bin=$2 type=${3:-table}
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
+. "$source/tests/runs.sh"
 failed=0 runs=0
 steps=4 last=checkpoints/step_000004
 
@@ -38,9 +39,7 @@ train() {
     timeout 120 "$source/launch/mpirun" --quiet --bin "$bin/carnot" -n "$ranks" --threads "$threads" train \
         "$work/run.json" "run.dir=\"$work/$name\"" "$@" > "$work/$name.log" 2>&1
 }
-comparable() { sed -E 's/, "(time|perf)\/[^"]*": [^,}]*//g' "$work/$1/metrics.jsonl"; }
 files() { (cd "$work/$1/checkpoints" && find step_00000? -name '*.safetensors' -o -name state.json | sort); }
-fault() { echo "FAILED: $*"; failed=1; }
 
 # same NAME OTHER: every file of every checkpoint, and every metric.
 same() {
