@@ -72,7 +72,7 @@ static enum cn_status make_plan(const struct session *s,
     struct model_shape critic = *shape;
     struct plan_settings settings = {
         .trainable = true,
-        .exact_sum = t->run.deterministic,
+        .exact_sum = t->run.deterministic && strcmp(t->run.device, "cuda") != 0,
         .shards = t->parallel.shard_optimizer ? (size_t)cn_comm_size(s->roles.side) : 1,
         .checkpoint_activations = t->update.checkpoint_activations,
         .atom_tokens = (size_t)t->update.atom_tokens,

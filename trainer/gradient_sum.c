@@ -306,6 +306,17 @@ static enum cn_status share_out(struct gradient_sum *g)
     return CN_OK;
 }
 
+/* A gradient on a GPU is not read here: it is added up there, as floats, atom by atom. */
+static enum cn_status settle_device(struct gradient_sum *g)
+{
+    if (g->array[0].device < 0) return CN_OK;
+    if (cn_comm_size(g->options.comm) > 1)
+        return cn_fail(CN_ERR_CONFIG, "run.device=cuda runs on one rank; start 1 instead of %d",
+                       cn_comm_size(g->options.comm));
+    g->options.exact = false;
+    return CN_OK;
+}
+
 enum cn_status gradient_sum_open(const struct gradient_sum_options *options,
                                  struct gradient_sum **out)
 {
@@ -314,15 +325,16 @@ enum cn_status gradient_sum_open(const struct gradient_sum_options *options,
     if (!g) return cn_fail(CN_ERR_MEMORY, "out of memory: sum of gradients");
     g->options = *options;
     CN_TRY_GOTO(cn_model_flat_gradient(options->model, g->array, &g->n_arrays), out);
+    CN_TRY_GOTO(settle_device(g), out);
     for (size_t a = 0; a < g->n_arrays; a++)
         g->n += g->array[a].count;
     CN_TRY_GOTO(share_out(g), out);
     g->ready = (struct cn_ready){take_ready, g};
-    if (!options->exact && !options->sharded && cn_comm_size(options->comm) > 1)
+    if (!g->options.exact && !options->sharded && cn_comm_size(options->comm) > 1)
         g->n_buckets = g->array[0].count < BUCKET ? 1 : g->array[0].count / BUCKET;
     g->spoiled = calloc(options->threads, sizeof *g->spoiled);
-    g->sum = options->exact ? malloc(g->n * sizeof *g->sum) : NULL;
-    if (!g->spoiled || (options->exact && !g->sum))
+    g->sum = g->options.exact ? malloc(g->n * sizeof *g->sum) : NULL;
+    if (!g->spoiled || (g->options.exact && !g->sum))
         CN_TRY_GOTO(cn_fail(CN_ERR_MEMORY,
                             "out of memory: %zu bytes for exact sums of the gradient; "
                             "run.deterministic=false does without",
