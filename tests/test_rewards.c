@@ -420,7 +420,7 @@ TEST(terms_takes_every_sum_of_so_many_positive_numbers_with_the_right_value)
             CHECK_FAILED("case %zu \"%s\": %s", i, cases[i].reply, cn_verdict_name(out.verdict));
         CHECK_INT(out.has_score, cases[i].verdict != BAD);
         CHECK_NEAR(out.score, cases[i].verdict == OK_, 0);
-        cn_arena_free(&bench.arena);
+        bench_close(&bench);
     }
 }
 
