@@ -242,6 +242,13 @@ static struct quantity quantity(struct term t, bool letters)
     return out;
 }
 
+/* "5%" is no amount of dollars. */
+static bool percent_meets_unit(struct quantity one, struct quantity other)
+{
+    return other.unit.node >= 0 && term_node(one.value)->kind == NODE_PERCENT &&
+           term_node(other.value)->kind != NODE_PERCENT;
+}
+
 /* Splits the units off; false: both have one and they differ. */
 static bool strip_units(struct work *w, struct term *gold, struct term *answer)
 {
@@ -249,8 +256,41 @@ static bool strip_units(struct work *w, struct term *gold, struct term *answer)
     struct quantity a = quantity(*answer, !free_names(*gold));
     *gold = g.value;
     *answer = a.value;
+    if (percent_meets_unit(g, a) || percent_meets_unit(a, g)) return false;
     return g.unit.node < 0 || a.unit.node < 0 || w->rules->units == MATH_UNITS_IGNORE ||
            units_agree(g.unit.tree, g.unit.node, a.unit.tree, a.unit.node);
+}
+
+/* The digits of a number, as they are written. */
+static struct cn_text digits_of(struct term t)
+{
+    const struct node *node = term_node(t);
+    bool plain = node->kind == NODE_NUMBER && node->unit >= 0 && node->digits < 0;
+    return plain ? t.tree->token[node->unit].text : cn_text("");
+}
+
+/* Whether "a:b" is a time and no ratio: two digits of minutes, which begin with 0 or could be
+ * cancelled against the hours.  A time is not reduced: 3:30 is not 1:10. */
+static bool is_time(struct term t)
+{
+    if (term_node(t)->kind != NODE_RATIO) return false;
+    struct cn_text hours = digits_of(term_child(t, 0)), minutes = digits_of(term_child(t, 1));
+    if (!hours.length || hours.length > 2 || minutes.length != 2) return false;
+    const fmpz *h = fmpq_numref(&term_node(term_child(t, 0))->value),
+               *m = fmpq_numref(&term_node(term_child(t, 1))->value);
+    ulong a = fmpz_get_ui(h), b = fmpz_get_ui(m);
+    return a <= 24 && b < 60 && (minutes.data[0] == '0' || n_gcd(a, b) > 1);
+}
+
+/* "2 (mod 5)" */
+static bool is_modulus(struct term t)
+{
+    return term_node(t)->kind == NODE_CALL && term_node(t)->id == FUNCTION_MOD;
+}
+
+static bool same_modulus(struct work *w, struct term gold, struct term answer)
+{
+    return is_modulus(answer) && terms_equal(w, term_child(gold, 1), term_child(answer, 1));
 }
 
 /* ---- the walk ---- */
@@ -354,7 +394,9 @@ bool terms_equal(struct work *w, struct term gold, struct term answer)
     if (g->kind == NODE_TUPLE) return tuples_equal(w, gold, answer);
     if (g->kind == NODE_TEXT) return text_nodes_equal(gold, answer);
     if (g->kind == NODE_PROPORTION) return proportions_equal(w, gold, answer);
+    if (is_modulus(gold) && !same_modulus(w, gold, answer)) return false;
     if (!strip_units(w, &gold, &answer)) return false;
+    if (is_time(gold)) return is_time(answer) && children_equal(w, gold, answer);
     if (term_node(gold)->kind == NODE_BASE) return bases_equal(w, gold, answer);
     if (term_node(gold)->kind == NODE_RATIO && term_node(answer)->kind == NODE_RATIO &&
         children_equal(w, gold, answer))

@@ -72,12 +72,16 @@ bool tuples_equal(struct work *w, struct term gold, struct term answer)
     return children_equal(w, gold, answer);
 }
 
-/* A matrix may be answered as a bracket of rows. */
+/* A matrix may be answered as a bracket of rows, one row or column as a tuple. */
 bool matrices_equal(struct work *w, struct term gold, struct term answer)
 {
     const struct node *g = term_node(gold), *a = term_node(answer);
     if (a->kind == NODE_MATRIX)
         return g->id == a->id && g->flag == a->flag && children_equal(w, gold, answer);
+    bool vector = g->id == 1 || g->flag == 1;
+    if (vector && a->kind == NODE_TUPLE && a->flag == '(' &&
+        tree_count(answer.tree, answer.node) == g->id * g->flag)
+        return children_equal(w, gold, answer);
     if (tree_count(answer.tree, answer.node) != g->id) return false;
     int16_t cell = g->child;
     for (int row = 0; row < g->id; row++) {

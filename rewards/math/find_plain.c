@@ -172,6 +172,13 @@ static bool part_of_word(struct cn_text text, size_t begin, size_t end)
                  (n == 2 && strchr("snrt", text.data[end]) && strchr("tdh", text.data[end + 1])));
 }
 
+/* "not 7" */
+static bool is_denied(struct cn_text text, size_t begin)
+{
+    bool word = begin > 4 && memcmp(text.data + begin - 4, "not ", 4) == 0;
+    return word && !is_letter(text.data[begin - 5]);
+}
+
 static bool only_or(struct cn_text gap)
 {
     struct cn_text word = find_trim(gap);
@@ -190,7 +197,7 @@ struct found find_number(struct cn_text reply)
         if (!n) continue;
         size_t begin = front_of(reply, i, floor), end = behind_number(reply, i + n);
         i = end - 1;
-        if (part_of_word(reply, begin, end)) {
+        if (part_of_word(reply, begin, end) || is_denied(reply, begin)) {
             floor = end;
             continue;
         }

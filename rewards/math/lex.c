@@ -80,6 +80,12 @@ static void lex_number(struct lexer *l)
     size_t n = 1;
     if (!is_fraction_part(l) || lex_peek(l, 0) == '.')
         n = number_length(l->text, l->at, l->commas, l->nested > 0, &l->tree->comma_unclear);
+    /* "2^3 100" is no power with the exponent 3100 */
+    const struct token *last = l->tree->token + l->tree->n_tokens;
+    const char *gap = memchr(l->text.data + l->at, ' ', n);
+    bool raised = l->tree->n_tokens > 0 && last[-1].kind == TOKEN_SIGN && last[-1].id != ',' &&
+                  strchr("^_", last[-1].id);
+    if (raised && gap) n = (size_t)(gap - (l->text.data + l->at));
     put_slice(l, TOKEN_NUMBER, 0, n);
     size_t letters = letters_at(l);
     static const char *const ordinals[] = {"st", "nd", "rd", "th"};
@@ -98,11 +104,23 @@ static size_t clock_at(const struct lexer *l)
     return n + (dot && lex_peek(l, n) == '.');
 }
 
+/* "9.8 m/s^2" behind a number: the length of such a unit of two letters, 0: none. */
+static size_t pair_at(const struct lexer *l)
+{
+    static const char *const pairs[] = {"m/s", "g/L", "g/mL", NULL};
+    const struct token *last = l->tree->token + l->tree->n_tokens;
+    if (!l->space || !l->tree->n_tokens || last[-1].kind != TOKEN_NUMBER) return 0;
+    for (const char *const *p = pairs; *p; p++)
+        if (lex_has(l, *p) && !lex_letter(lex_peek(l, strlen(*p)))) return strlen(*p);
+    return 0;
+}
+
 static void lex_word(struct lexer *l)
 {
-    size_t clock = clock_at(l);
-    if (clock) {
-        put_slice(l, TOKEN_TEXT, 0, clock);
+    size_t unit = clock_at(l);
+    if (!unit) unit = pair_at(l);
+    if (unit) {
+        put_slice(l, TOKEN_TEXT, 0, unit);
         return;
     }
     size_t n = is_fraction_part(l) && lex_letter(lex_peek(l, 0)) ? 1 : letters_at(l);

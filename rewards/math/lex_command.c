@@ -35,6 +35,39 @@ static bool raw_group(struct lexer *l, struct cn_text *out)
     return false;
 }
 
+/* "(six)", "(the number of edges)": words in brackets. */
+static bool is_remark(struct cn_text text)
+{
+    bool remark = text.length > 4 && text.data[0] == '(' && text.data[text.length - 1] == ')';
+    for (size_t i = 1; remark && i + 1 < text.length; i++)
+        remark = lex_letter(text.data[i]) || lex_blank(text.data[i]) || text.data[i] == '-';
+    return remark;
+}
+
+/* Its brackets and its words, one token each, as if they stood outside of \text{...}. */
+static void lex_remark(struct lexer *l, struct cn_text remark)
+{
+    const struct token open = {.kind = TOKEN_OPEN, .id = '(', .text = {remark.data, 1}};
+    const struct token close = {
+        .kind = TOKEN_CLOSE, .id = ')', .text = {remark.data + remark.length - 1, 1}};
+    lex_put(l, &open);
+    for (size_t i = 1; i + 1 < remark.length;) {
+        size_t begin = i;
+        while (lex_letter(remark.data[i]))
+            i++;
+        const struct cn_text word = {remark.data + begin, i - begin};
+        struct token token = {.kind = TOKEN_TEXT, .text = word};
+        if (word.length) {
+            word_token(word, &token);
+            token.text = word;
+            lex_put(l, &token);
+        } else {
+            i++;
+        }
+    }
+    lex_put(l, &close);
+}
+
 /* \text{...}, \mathrm{...}: a word, a unit, a joining word, or mathematics in another font. */
 static void lex_text_command(struct lexer *l)
 {
@@ -45,6 +78,10 @@ static void lex_text_command(struct lexer *l)
     l->space |= word.length < content.length || !word.length;
     if (!word.length) return;
     bool mathematics = lex_digit(word.data[0]);
+    if (is_remark(word)) {
+        lex_remark(l, word);
+        return;
+    }
     if (word.length == 1 && strchr(",;", word.data[0])) {
         const struct token mark = {.kind = TOKEN_SIGN, .id = (uint8_t)word.data[0], .text = word};
         lex_put(l, &mark);

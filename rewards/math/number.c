@@ -58,11 +58,21 @@ static size_t separator_at(struct cn_text text, size_t at, bool nested)
     return !nested && has(text, at, ",") ? 1 : 0;
 }
 
+/* Length of a space between groups at `at`: three digits follow, and neither more of them nor the
+ * denominator of a mixed number ("1 100/3"). */
+static size_t gap_at(struct cn_text text, size_t at)
+{
+    size_t n = has(text, at, " ") ? 1 : has(text, at, "\\ ") ? 2 : 0;
+    bool group = n && digits_at(text, at + n) == 3 && !has(text, at + n + 3, "/");
+    return group ? n : 0;
+}
+
 /* Bytes of groups ",123" that follow at `at`. */
 static size_t groups_at(struct cn_text text, size_t at, bool nested)
 {
     size_t begin = at, n;
-    while ((n = separator_at(text, at, nested)) && digits_at(text, at + n) == 3)
+    while (((n = separator_at(text, at, nested)) && digits_at(text, at + n) == 3) ||
+           (n = gap_at(text, at)))
         at += n + 3;
     /* "1,234,56" is no number but a list */
     if (at > begin && has(text, at, ",") && digits_at(text, at + 1) && !nested) return 0;
@@ -95,7 +105,7 @@ size_t number_length(struct cn_text text, size_t at, enum commas commas, bool ne
 {
     size_t first = digits_at(text, at), i = at + first;
     char next = i < text.length ? text.data[i] : ' ';
-    if (first && (unsigned char)next < 0x80 && !strchr(",{\\_.eE", next)) return first;
+    if (first && (unsigned char)next < 0x80 && !strchr(", {\\_.eE", next)) return first;
     bool lead_zero = first == 1 && text.data[at] == '0';
     if (first >= 1 && first <= 3 && !lead_zero) i += groups_at(text, i, nested);
     bool grouped = i > at + first;
@@ -139,7 +149,7 @@ static enum fault collect(struct cn_text text, struct digits *out)
                 if (is_digit(text.data[i]) && out->exponent < 1000000)
                     out->exponent = 10 * out->exponent + (text.data[i] - '0');
             if (negative) out->exponent = -out->exponent;
-        } else if ((n = separator_at(text, i, false))) {
+        } else if ((n = separator_at(text, i, false)) || (n = gap_at(text, i))) {
             bool group = !out->point && digits_at(text, i + n) == 3 &&
                          !(out->n == 1 && out->digit[0] == '0');
             if (!group) out->point = true; /* a decimal comma */

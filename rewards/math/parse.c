@@ -218,7 +218,7 @@ static int16_t negated(struct parser *p, enum node_kind kind)
     int16_t operand = parse_term(p);
     p->depth--;
     if (kind == NODE_ADD) return operand;
-    if (kind == NODE_NEGATE) return parse_adopt(p, parse_node(p, kind, 0), operand);
+    if (kind == NODE_NEGATE) return parse_negate(p, operand);
     return parse_binary(p, kind, parse_integer(p, 0), operand);
 }
 
@@ -233,6 +233,14 @@ static bool is_ratio(const struct parser *p, int16_t node)
 {
     const struct node *n = &p->tree->node[node];
     return (n->kind == NODE_RATIO || n->kind == NODE_PROPORTION) && !n->paren;
+}
+
+/* "7 mod 5", "2 (mod 5)" */
+static bool starts_modulus(const struct parser *p)
+{
+    const struct token *token = parse_peek(p);
+    if (token->kind == TOKEN_OPEN && token->id == '(') token++;
+    return token->kind == TOKEN_FUNCTION && token->id == FUNCTION_MOD;
 }
 
 int16_t parse_term(struct parser *p)
@@ -254,28 +262,34 @@ int16_t parse_term(struct parser *p)
                 node = parse_adopt(p, node, factor);
                 continue;
             }
-            node = parse_binary(p,
-                                divide  ? NODE_DIVIDE
-                                : ratio ? NODE_RATIO
-                                        : NODE_MULTIPLY,
-                                node, factor);
+            node = parse_operation(p,
+                                   divide  ? NODE_DIVIDE
+                                   : ratio ? NODE_RATIO
+                                           : NODE_MULTIPLY,
+                                   node, factor);
         } else if (parse_starts_unit(p)) {
             node = parse_unit(p, node);
-        } else if (parse_accept(p, TOKEN_FUNCTION, FUNCTION_MOD)) {
+        } else if (starts_modulus(p)) {
+            bool bracket = parse_accept(p, TOKEN_OPEN, '(');
+            p->at++;
             int16_t call = parse_adopt(p, parse_node(p, NODE_CALL, FUNCTION_MOD), node);
             node = parse_adopt(p, call, parse_power(p));
+            if (bracket && !parse_expect(p, TOKEN_CLOSE, ')')) return -1;
         } else if (parse_starts_remark(p)) {
             if (!parse_remark(p, node)) return parse_fail(p, FAULT_SYNTAX);
         } else if (parse_starts_atom(p)) {
             if (parse_is(p, TOKEN_COUNT, -1)) return parse_fail(p, FAULT_SYNTAX);
-            /* two bare numbers side by side are no product */
-            if (parse_is(p, TOKEN_NUMBER, -1) && bare_number(p, node))
+            /* two bare numbers side by side are no product, nor is "5 feet 6 inches" */
+            bool digits = parse_is(p, TOKEN_NUMBER, -1) || parse_is(p, TOKEN_FRACTION, -1) ||
+                          parse_is(p, TOKEN_VULGAR, -1);
+            if ((parse_is(p, TOKEN_NUMBER, -1) && bare_number(p, node)) ||
+                (digits && p->tree->node[node].kind == NODE_UNIT))
                 return parse_fail(p, FAULT_SYNTAX);
             int16_t factor = parse_power(p);
             bool point = factor >= 0 && p->tree->node[node].kind == NODE_SYMBOL &&
                          (p->tree->node[factor].kind == NODE_TUPLE ||
                           p->tree->node[factor].kind == NODE_INTERVAL);
-            node = point ? factor : parse_binary(p, NODE_MULTIPLY, node, factor); /* P(1, 2) */
+            node = point ? factor : parse_operation(p, NODE_MULTIPLY, node, factor); /* P(1, 2) */
         } else {
             break;
         }
@@ -292,11 +306,11 @@ int16_t parse_sum(struct parser *p)
         if (token->kind != TOKEN_SIGN || !strchr("+-pq", token->id)) break;
         p->at++;
         int16_t right = parse_term(p);
-        node = parse_binary(p,
-                            token->id == '+'   ? NODE_ADD
-                            : token->id == '-' ? NODE_SUBTRACT
-                                               : NODE_PLUS_MINUS,
-                            node, right);
+        node = parse_operation(p,
+                               token->id == '+'   ? NODE_ADD
+                               : token->id == '-' ? NODE_SUBTRACT
+                                                  : NODE_PLUS_MINUS,
+                               node, right);
         if (node >= 0 && token->id == 'q') p->tree->node[node].flag = 1;
     }
     p->depth--;
@@ -338,6 +352,16 @@ static void skip_approximation(struct parser *p)
     }
 }
 
+/* "k in Z" */
+static void name_set(struct parser *p, int16_t operand)
+{
+    struct node *node = &p->tree->node[operand];
+    const char *name = node->kind == NODE_SYMBOL ? p->tree->names->text[node->id] : "";
+    if (!name[0] || name[1] || !strchr("NZQRC", name[0])) return;
+    node->kind = NODE_SET_NAME;
+    node->id = (uint8_t)name[0];
+}
+
 int16_t parse_relation(struct parser *p)
 {
     int16_t node = parse_side(p), chain = -1;
@@ -355,6 +379,7 @@ int16_t parse_relation(struct parser *p)
         if (parse_is(p, TOKEN_END, -1)) return parse_fail(p, FAULT_SYNTAX);
         int16_t operand = parse_side(p);
         if (operand < 0) return -1;
+        if (relation == RELATION_IN) name_set(p, operand);
         if (++count > LIMIT_LIST) return parse_fail(p, FAULT_TOO_LARGE);
         p->tree->node[operand].relation = relation;
         if (chain < 0) chain = parse_adopt(p, parse_node(p, NODE_RELATION, 0), node);
@@ -365,25 +390,9 @@ int16_t parse_relation(struct parser *p)
 
 /* ---- the whole answer ---- */
 
-/* "Answer: 5", "the area is 5": words in front of mathematics are a label. */
-static void skip_label(struct parser *p)
-{
-    int16_t begin = p->at;
-    const struct token *first = parse_peek(p);
-    while (parse_is(p, TOKEN_TEXT, -1) || (parse_is(p, TOKEN_WORD, -1) && !begin))
-        p->at++;
-    bool label = p->at > begin + 1 || first->kind == TOKEN_TEXT || first->text.length > 4;
-    if (p->at > begin) parse_accept(p, TOKEN_SIGN, ':');
-    const struct token *next = parse_peek(p);
-    bool mathematics = next->kind != TOKEN_END && next->kind != TOKEN_RELATION &&
-                       next->kind != TOKEN_JOIN && next->kind != TOKEN_DEGREE &&
-                       (next->kind != TOKEN_SIGN || strchr("+-p", next->id));
-    if (!label || !mathematics) p->at = begin;
-}
-
 static int16_t parse_item(struct parser *p)
 {
-    skip_label(p);
+    parse_label(p);
     if (!parse_accept(p, TOKEN_RELATION, RELATION_ABOUT))
         parse_accept(p, TOKEN_RELATION, RELATION_EQUAL);
     return parse_relation(p);

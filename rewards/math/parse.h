@@ -35,13 +35,44 @@ int16_t parse_term(struct parser *p);     /* factors; signs in front */
 int16_t parse_power(struct parser *p);    /* one factor with exponent and what is behind it */
 int16_t parse_atom(struct parser *p);     /* parse_atom.c */
 int16_t parse_argument(struct parser *p); /* of \frac, ^, _: a group or one token */
-int16_t parse_bracket(struct parser *p);  /* parse_group.c: ( [ \{ { | and matrices */
-int16_t parse_matrix(struct parser *p);
+/* What a bracket opens and its end restores; set: in one, a bar parts element and condition. */
+struct parse_context {
+    int bars;
+    bool no_bar;
+};
+static inline struct parse_context parse_open(struct parser *p, bool set)
+{
+    struct parse_context before = {p->bars, p->no_bar};
+    p->bars = 0;
+    p->no_bar = set;
+    return before;
+}
+static inline void parse_close(struct parser *p, struct parse_context before)
+{
+    p->bars = before.bars;
+    p->no_bar = before.no_bar;
+}
+
+int16_t parse_bracket(struct parser *p); /* parse_group.c: ( [ \{ { | and matrices */
+int16_t parse_matrix(struct parser *p);  /* parse_matrix.c */
+/* An operation, cell by cell where one side or both are matrices. */
+int16_t parse_operation(struct parser *p, enum node_kind kind, int16_t a, int16_t b);
+int16_t parse_negate(struct parser *p, int16_t node);
 int16_t parse_big(struct parser *p); /* sum and product */
 int16_t parse_function(struct parser *p);
 bool parse_starts_atom(const struct parser *p); /* a factor may follow without a sign */
 
-bool parse_starts_unit(const struct parser *p); /* parse_behind.c */
+/* parse_count.c: "two thousand three hundred and forty"; scale words behind a number; "and a half"
+ * behind a whole one.  parse_parts: into how many parts the word at a token divides one, 0: none;
+ * parse_part: so many of the parts that the word at the cursor names. */
+int16_t parse_count(struct parser *p);
+int16_t parse_scaled(struct parser *p, int16_t node);
+int16_t parse_and_part(struct parser *p, int16_t whole);
+int parse_parts(const struct token *token);
+int16_t parse_part(struct parser *p, long count);
+
+void parse_label(struct parser *p); /* parse_around.c: steps over one */
+bool parse_starts_unit(const struct parser *p);
 int16_t parse_unit(struct parser *p, int16_t term);
 bool parse_starts_remark(const struct parser *p);
 bool parse_remark(struct parser *p, int16_t node);

@@ -74,10 +74,9 @@ static int16_t mixed(struct parser *p, int16_t whole)
     return parse_binary(p, NODE_ADD, whole, fraction);
 }
 
-/* "204_5", "204_{five}": the base is part of the number. */
+/* "204_5", "204_{five}", "204 base 5": the base comes next, it is part of the number. */
 static int16_t based(struct parser *p, int16_t token)
 {
-    p->at++;
     bool group = parse_accept(p, TOKEN_OPEN, '{');
     const struct token *base = parse_peek(p);
     struct node value = {.digits = 0};
@@ -100,27 +99,43 @@ static int16_t based(struct parser *p, int16_t token)
         fmpz_abs_fits_ui(fmpq_numref(&value.value)) ? fmpz_get_ui(fmpq_numref(&value.value)) : 0;
     fmpq_clear(&value.value);
     if (number < 2 || number > 62) return parse_fail(p, FAULT_SYNTAX);
-    int16_t node = parse_node(p, NODE_BASE, (int)number);
-    if (node >= 0) p->tree->node[node].unit = token;
-    return node;
+    int16_t node = parse_node(p, number == 10 ? NODE_NUMBER : NODE_BASE, (int)number);
+    if (node < 0) return -1;
+    p->tree->node[node].unit = token;
+    if (number != 10) return node;
+    enum fault fault = number_value(p->tree->token[token].text, &p->tree->node[node]);
+    return fault ? parse_fail(p, fault) : node;
 }
 
-/* "5 million": number words behind a number multiply it. */
-static int16_t scaled(struct parser *p, int16_t node)
+/* Steps over "_", "base" or "in base" where a base follows. */
+static bool accept_base(struct parser *p)
 {
-    while (node >= 0 && parse_is(p, TOKEN_SCALE, -1)) {
-        fmpz_t scale;
-        struct node *number = &p->tree->node[node];
-        if (fmpz_bits(fmpq_numref(&number->value)) > LIMIT_BITS)
-            return parse_fail(p, FAULT_TOO_LARGE);
-        fmpz_init_set_ui(scale, 10);
-        fmpz_pow_ui(scale, scale, parse_peek(p)->id);
-        fmpq_mul_fmpz(&number->value, &number->value, scale);
-        fmpz_clear(scale);
-        number->digits = -1;
-        p->at++;
-    }
-    return node;
+    const struct token *token = parse_peek(p);
+    int words = 0;
+    if (parse_accept(p, TOKEN_SIGN, '_')) return true;
+    if (token->kind != TOKEN_WORD && token->kind != TOKEN_TEXT) return false;
+    if (cn_text_is(token->text, "in")) words++;
+    bool base =
+        cn_text_is(token[words].text, "base") || (!words && cn_text_is(token->text, "in base"));
+    const struct token *number = &token[words + 1];
+    if (!base || (number->kind != TOKEN_NUMBER && number->kind != TOKEN_COUNT)) return false;
+    p->at = (int16_t)(p->at + words + 1);
+    return true;
+}
+
+/* "(204)_5" */
+static bool is_based_bracket(const struct parser *p)
+{
+    const struct token *token = parse_peek(p);
+    return token->kind == TOKEN_OPEN && token->id == '(' && token[1].kind == TOKEN_NUMBER &&
+           token[2].kind == TOKEN_CLOSE && token[3].kind == TOKEN_SIGN && token[3].id == '_';
+}
+
+static int16_t based_bracket(struct parser *p)
+{
+    int16_t digits = (int16_t)(p->at + 1);
+    p->at = (int16_t)(p->at + 4);
+    return based(p, digits);
 }
 
 /* "2023-05-01" is no difference: a number in a sum does not begin with 0. */
@@ -136,11 +151,12 @@ static int16_t number(struct parser *p)
 {
     int16_t token = p->at++;
     const struct token *next = parse_peek(p);
-    if (next->kind == TOKEN_SIGN && next->id == '_') return based(p, token);
+    if (accept_base(p)) return based(p, token);
     if (is_date_part(p, token)) return parse_fail(p, FAULT_SYNTAX);
     int16_t node = parse_node(p, NODE_NUMBER, 0);
     if (node < 0) return -1;
     struct node *out = &p->tree->node[node];
+    out->unit = token;
     enum fault fault = number_value(p->tree->token[token].text, out);
     if (fault) return parse_fail(p, fault);
     if (next->kind == TOKEN_ACCENT && next->id == 'o' && out->digits >= 0)
@@ -149,23 +165,8 @@ static int16_t number(struct parser *p)
         next[2].kind == TOKEN_NUMBER)
         return parse_fail(p, FAULT_SYNTAX);
     if (out->digits >= 0) parse_accept(p, TOKEN_DOTS, -1); /* "0.333..." */
-    if (parse_is(p, TOKEN_SCALE, -1)) return scaled(p, node);
-    return out->digits < 0 ? mixed(p, node) : node;
-}
-
-/* "twenty-one", "five million" */
-static int16_t count_word(struct parser *p)
-{
-    long value = parse_peek(p)->id;
-    p->at++;
-    const struct token *next = parse_peek(p);
-    bool hyphen = next->kind == TOKEN_SIGN && next->id == '-' && !next->space;
-    const struct token *ones = hyphen ? next + 1 : next;
-    if (value >= 20 && ones->kind == TOKEN_COUNT && ones->id > 0 && ones->id < 10) {
-        value += ones->id;
-        p->at = (int16_t)(p->at + 1 + hyphen);
-    }
-    return scaled(p, parse_integer(p, value));
+    if (parse_is(p, TOKEN_SCALE, -1)) return parse_scaled(p, node);
+    return out->digits < 0 ? parse_and_part(p, mixed(p, node)) : node;
 }
 
 /* ---- names and words ---- */
@@ -220,6 +221,10 @@ static int16_t symbol(struct parser *p)
 {
     struct name name = {.n = 0};
     int16_t token = p->at;
+    if (cn_text_is(parse_peek(p)->text, "a") && parse_parts(parse_peek(p) + 1)) { /* "a third" */
+        p->at++;
+        return parse_part(p, 1);
+    }
     spell(&name, parse_peek(p)->text);
     char first = name.n == 1 ? name.text[0] : 0;
     p->at++;
@@ -270,6 +275,7 @@ static bool is_text_word(const struct parser *p, struct cn_text word)
 static int16_t letters(struct parser *p)
 {
     const struct token *token = parse_peek(p);
+    if (part_word(token->text) == 2) return parse_part(p, 1);
     if (is_text_word(p, token->text)) return text(p);
     int16_t product = -1;
     p->at++;
@@ -352,7 +358,7 @@ int16_t parse_atom(struct parser *p)
     case TOKEN_NUMBER:
         return number(p);
     case TOKEN_COUNT:
-        return count_word(p);
+        return parse_count(p);
     case TOKEN_VULGAR:
         return vulgar(p);
     case TOKEN_NAME:
@@ -379,6 +385,7 @@ int16_t parse_atom(struct parser *p)
         p->at++;
         return parse_node(p, NODE_SET_NAME, token->id);
     case TOKEN_OPEN:
+        return is_based_bracket(p) ? based_bracket(p) : parse_bracket(p);
     case TOKEN_BAR:
         return parse_bracket(p);
     case TOKEN_CLOSE: /* the open interval ]a, b[ */

@@ -5,26 +5,6 @@
 
 /* ---- brackets ---- */
 
-/* Context that a bracket opens and its end restores. */
-struct context {
-    int bars;
-    bool no_bar;
-};
-
-static struct context enter(struct parser *p, bool set)
-{
-    struct context before = {p->bars, p->no_bar};
-    p->bars = 0;
-    p->no_bar = set;
-    return before;
-}
-
-static void leave(struct parser *p, struct context before)
-{
-    p->bars = before.bars;
-    p->no_bar = before.no_bar;
-}
-
 /* Members up to a closing token are appended to `parent`; returns how many, -1 on a fault. */
 static int members(struct parser *p, int16_t parent)
 {
@@ -108,7 +88,7 @@ static int16_t close_bracket(struct parser *p, int16_t node, uint8_t open, int n
 
 static int16_t group(struct parser *p, uint8_t open)
 {
-    struct context before = enter(p, open == 's');
+    struct parse_context before = parse_open(p, open == 's');
     int16_t node = parse_node(p, open == 's' || open == '{' ? NODE_SET : NODE_TUPLE, 0);
     int n = members(p, node);
     if (n < 0) return -1;
@@ -121,18 +101,18 @@ static int16_t group(struct parser *p, uint8_t open)
     } else {
         node = close_bracket(p, node, open, n);
     }
-    leave(p, before);
+    parse_close(p, before);
     return node;
 }
 
 /* |x|, floor and ceiling: one operand between two signs. */
 static int16_t enclosed(struct parser *p, enum function function, enum token_kind end, int id)
 {
-    struct context before = enter(p, false);
+    struct parse_context before = parse_open(p, false);
     p->bars = end == TOKEN_BAR;
     int16_t node = parse_adopt(p, parse_node(p, NODE_CALL, (int)function), parse_sum(p));
     if (node >= 0 && !parse_expect(p, end, id)) return -1;
-    leave(p, before);
+    parse_close(p, before);
     if (node >= 0 && function == FUNCTION_ABS &&
         p->tree->node[p->tree->node[node].child].kind == NODE_MATRIX)
         p->tree->node[node].id = FUNCTION_DET;
@@ -155,38 +135,6 @@ int16_t parse_bracket(struct parser *p)
         node = group(p, token->id);
     p->depth--;
     return node;
-}
-
-int16_t parse_matrix(struct parser *p)
-{
-    uint8_t bracket = parse_peek(p)->id;
-    int16_t node = parse_node(p, NODE_MATRIX, 0), count = 0;
-    int rows = 0, columns = 0, column = 0;
-    if (!parse_enter(p) || node < 0) return -1;
-    struct context before = enter(p, false);
-    p->at++;
-    while (!parse_is(p, TOKEN_FINISH, -1)) {
-        p->cells = (int16_t)(p->cells + (count++ < LIMIT_MATRIX * LIMIT_MATRIX));
-        if (parse_adopt(p, node, parse_relation(p)) < 0) return -1;
-        column++;
-        if (parse_accept(p, TOKEN_SIGN, '&')) continue;
-        if (rows++ == 0) columns = column;
-        if (column != columns) return parse_fail(p, FAULT_SYNTAX);
-        if (rows > LIMIT_MATRIX || columns > LIMIT_MATRIX) return parse_fail(p, FAULT_TOO_LARGE);
-        column = 0;
-        if (!parse_accept(p, TOKEN_SIGN, '\n') && !parse_is(p, TOKEN_FINISH, -1))
-            return parse_fail(p, FAULT_SYNTAX);
-    }
-    p->at++;
-    p->depth--;
-    leave(p, before);
-    if (!rows || column) return parse_fail(p, FAULT_SYNTAX);
-    struct node *out = &p->tree->node[node];
-    out->id = (uint8_t)rows;
-    out->flag = (uint8_t)columns;
-    out->unit = bracket;
-    if (bracket != '|') return node;
-    return parse_adopt(p, parse_node(p, NODE_CALL, FUNCTION_DET), node);
 }
 
 /* ---- sums and products ---- */

@@ -18,20 +18,51 @@ static char upper(char c)
     return c >= 'a' && c <= 'z' ? (char)(c - 32) : c;
 }
 
+/* Bytes of an article in front of a word, "an ellipse"; *whole: it is a token of its own. */
+static size_t article(const struct token *token, bool more, bool *whole)
+{
+    static const char *const articles[] = {"a", "an", "the", "A", "An", "The", NULL};
+    for (const char *const *a = articles; *a; a++) {
+        size_t n = strlen(*a);
+        struct cn_text text = token->text;
+        bool inside = text.length > n + 3 && memcmp(text.data, *a, n) == 0 && text.data[n] == ' ';
+        *whole =
+            more && cn_text_is(text, *a) && token[1].kind == TOKEN_WORD && token[1].text.length > 2;
+        if (inside || *whole) return n;
+    }
+    return 0;
+}
+
 size_t fold_tokens(const struct tree *tree, int begin, int end, char out[FOLD_MAX])
 {
     size_t n = 0;
+    bool whole = false;
+    size_t skip = begin < end ? article(&tree->token[begin], begin + 1 < end, &whole) : 0;
+    begin += whole;
     for (int i = begin; i < end; i++) {
         const struct token *token = &tree->token[i];
         bool mark = token->kind == TOKEN_SIGN && token->id == ',';
         if (mark && n < FOLD_MAX) out[n++] = ','; /* parts the members of a list */
-        for (size_t k = 0; k < token->text.length && n < FOLD_MAX; k++) {
+        for (size_t k = i == begin && !whole ? skip : 0; k < token->text.length && n < FOLD_MAX;
+             k++) {
             char c = token->text.data[k];
             if (is_letter(c)) out[n++] = (char)(c | 32);
             if (is_digit(c) || (unsigned char)c >= 0x80) out[n++] = c;
         }
     }
     return n;
+}
+
+/* Whether the word is part of a number: "two thirds", "one-half", "half". */
+static bool is_part(const struct tree *tree, int at)
+{
+    const struct token *token = &tree->token[at];
+    int parts = part_word(token->text), before = at - 1;
+    if (!parts) return false;
+    if (before > 0 && token[-1].kind == TOKEN_SIGN && token[-1].id == '-') before--;
+    const struct token *count = before >= 0 ? &tree->token[before] : NULL;
+    bool counted = count && (count->kind == TOKEN_COUNT || cn_text_is(count->text, "a"));
+    return counted || parts == 2;
 }
 
 bool is_words(const struct tree *tree)
@@ -42,7 +73,7 @@ bool is_words(const struct tree *tree)
         switch (token->kind) {
         case TOKEN_WORD:
         case TOKEN_TEXT:
-            word |= token->text.length > 2;
+            word |= token->text.length > 2 && !is_part(tree, i);
             break;
         case TOKEN_NAME:
         case TOKEN_CONSTANT:

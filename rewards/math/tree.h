@@ -184,6 +184,7 @@ struct cn_text trim_spaces(struct cn_text text); /* white space and ties (~) onl
 /* A word or command of the tables in words.c; false: unknown. */
 bool word_token(struct cn_text word, struct token *out);
 bool command_token(struct cn_text name, struct token *out);
+int part_word(struct cn_text word); /* "thirds": 3; 0: no such word */
 /* The character at `at` that is not ASCII: its length, and its token (kind TOKEN_END: white space,
  * TOKEN_UNKNOWN: a letter of a word or something else). */
 size_t character_token(struct cn_text text, size_t at, struct token *out);

@@ -39,9 +39,15 @@ static const struct entry words[] = {
     {"und", TOKEN_JOIN, 'a', NULL}, {"union", SIGN('u')}, {"zero", TOKEN_COUNT, 0, NULL},
 };
 
+/* Words for parts of one, behind a count: into how many. */
+static const struct entry parts[] = {
+    {"half", 0, 2, NULL}, {"halves", 0, 2, NULL}, {"third", 0, 3, NULL}, {"thirds", 0, 3, NULL}, {"fourth", 0, 4, NULL}, {"fourths", 0, 4, NULL}, {"quarter", 0, 4, NULL}, {"quarters", 0, 4, NULL}, {"fifth", 0, 5, NULL}, {"fifths", 0, 5, NULL},
+    {"sixth", 0, 6, NULL}, {"sixths", 0, 6, NULL}, {"seventh", 0, 7, NULL}, {"sevenths", 0, 7, NULL}, {"eighth", 0, 8, NULL}, {"eighths", 0, 8, NULL}, {"ninth", 0, 9, NULL}, {"ninths", 0, 9, NULL}, {"tenth", 0, 10, NULL}, {"tenths", 0, 10, NULL},
+};
+
 /* Commands without their backslash. */
 static const struct entry commands[] = {
-    {"frac", TOKEN_FRACTION, 0, NULL}, {"dfrac", TOKEN_FRACTION, 0, NULL}, {"tfrac", TOKEN_FRACTION, 0, NULL}, {"cfrac", TOKEN_FRACTION, 0, NULL},
+    {"frac", TOKEN_FRACTION, 0, NULL}, {"nicefrac", TOKEN_FRACTION, 0, NULL}, {"sfrac", TOKEN_FRACTION, 0, NULL}, {"dfrac", TOKEN_FRACTION, 0, NULL}, {"tfrac", TOKEN_FRACTION, 0, NULL}, {"cfrac", TOKEN_FRACTION, 0, NULL},
     {"sqrt", F(SQRT)}, {"binom", F(BINOM)}, {"dbinom", F(BINOM)}, {"tbinom", F(BINOM)},
     {"pi", C(PI)}, {"infty", C(INFINITY)}, {"infin", C(INFINITY)},
     {"cdot", SIGN('*')}, {"times", SIGN('*')}, {"ast", SIGN('*')}, {"star", SIGN('*')}, {"div", SIGN('/')}, {"over", SIGN('O')}, {"choose", SIGN('C')},
@@ -57,7 +63,7 @@ static const struct entry commands[] = {
     {"circ", TOKEN_DEGREE, 0, NULL}, {"degree", TOKEN_DEGREE, 0, NULL}, {"prime", TOKEN_PRIME, 0, NULL},
     {"overline", TOKEN_ACCENT, 'o', NULL}, {"bar", TOKEN_ACCENT, 'o', NULL}, {"dot", TOKEN_ACCENT, 'o', NULL}, {"hat", TOKEN_ACCENT, 'h', NULL}, {"widehat", TOKEN_ACCENT, 'h', NULL}, {"vec", TOKEN_ACCENT, 'v', NULL}, {"overrightarrow", TOKEN_ACCENT, 'v', NULL}, {"tilde", TOKEN_ACCENT, 't', NULL}, {"underline", TOKEN_ACCENT, 'u', NULL},
     {"arccos", F(ACOS)}, {"arcsin", F(ASIN)}, {"arctan", F(ATAN)}, {"arccot", F(ACOT)}, {"sin", F(SIN)}, {"cos", F(COS)}, {"tan", F(TAN)}, {"cot", F(COT)}, {"sec", F(SEC)}, {"csc", F(CSC)}, {"tg", F(TAN)}, {"ctg", F(COT)},
-    {"sinh", F(SINH)}, {"cosh", F(COSH)}, {"tanh", F(TANH)}, {"coth", F(COTH)}, {"log", F(LOG)}, {"ln", F(LN)}, {"lg", F(LG)}, {"exp", F(EXP)}, {"gcd", F(GCD)}, {"min", F(MIN)}, {"max", F(MAX)}, {"det", F(DET)}, {"arg", F(ARG)}, {"Re", F(RE)}, {"Im", F(IM)}, {"bmod", F(MOD)}, {"mod", F(MOD)}, {"lcm", F(LCM)},
+    {"sinh", F(SINH)}, {"cosh", F(COSH)}, {"tanh", F(TANH)}, {"coth", F(COTH)}, {"log", F(LOG)}, {"ln", F(LN)}, {"lg", F(LG)}, {"exp", F(EXP)}, {"gcd", F(GCD)}, {"min", F(MIN)}, {"max", F(MAX)}, {"det", F(DET)}, {"arg", F(ARG)}, {"Re", F(RE)}, {"Im", F(IM)}, {"bmod", F(MOD)}, {"pmod", F(MOD)}, {"mod", F(MOD)}, {"lcm", F(LCM)},
     {"alpha", NAME("alpha")}, {"beta", NAME("beta")}, {"gamma", NAME("gamma")}, {"delta", NAME("delta")}, {"epsilon", NAME("epsilon")}, {"varepsilon", NAME("epsilon")}, {"zeta", NAME("zeta")}, {"eta", NAME("eta")}, {"theta", NAME("theta")}, {"vartheta", NAME("theta")}, {"iota", NAME("iota")}, {"kappa", NAME("kappa")}, {"lambda", NAME("lambda")}, {"mu", NAME("mu")}, {"nu", NAME("nu")}, {"xi", NAME("xi")}, {"rho", NAME("rho")}, {"varrho", NAME("rho")}, {"sigma", NAME("sigma")}, {"tau", NAME("tau")}, {"upsilon", NAME("upsilon")}, {"phi", NAME("phi")}, {"varphi", NAME("phi")}, {"chi", NAME("chi")}, {"psi", NAME("psi")}, {"omega", NAME("omega")},
     {"Gamma", NAME("Gamma")}, {"Delta", NAME("Delta")}, {"Theta", NAME("Theta")}, {"Lambda", NAME("Lambda")}, {"Xi", NAME("Xi")}, {"Pi", NAME("Pi")}, {"Sigma", NAME("Sigma")}, {"Phi", NAME("Phi")}, {"Psi", NAME("Psi")}, {"Omega", NAME("Omega")}, {"ell", NAME("ell")}, {"hbar", NAME("hbar")}, {"angle", NAME("angle")}, {"triangle", NAME("triangle")}, {"imath", C(I)},
     {"%", SIGN('%')}, {"{", OPEN('s')}, {"}", CLOSE('s')}, {"|", TOKEN_BAR, 0, NULL}, {"\\", SIGN('\n')}, {"$", TOKEN_CURRENCY, 0, NULL}, {"_", SIGN('_')}, {"cr", SIGN('\n')},
@@ -106,17 +112,32 @@ static bool look_up(const struct entry *table, size_t n, struct cn_text text, st
     return false;
 }
 
+/* The word in lower case; false: it is too long to be in a table. */
+static bool in_lower_case(struct cn_text word, char out[16])
+{
+    if (word.length >= 16) return false;
+    for (size_t i = 0; i < word.length; i++)
+        out[i] =
+            word.data[i] >= 'A' && word.data[i] <= 'Z' ? (char)(word.data[i] + 32) : word.data[i];
+    return true;
+}
+
 bool word_token(struct cn_text word, struct token *out)
 {
     char lower[16];
-    if (word.length >= sizeof lower) return false;
-    for (size_t i = 0; i < word.length; i++)
-        lower[i] =
-            word.data[i] >= 'A' && word.data[i] <= 'Z' ? (char)(word.data[i] + 32) : word.data[i];
-    const struct cn_text text = {lower, word.length};
+    if (!in_lower_case(word, lower)) return false;
     /* "Re", "IM" and "OO" are initials more often than functions */
     if (word.length == 2 && word.data[0] != lower[0]) return false;
-    return look_up(words, sizeof words / sizeof *words, text, out);
+    return look_up(words, sizeof words / sizeof *words, (struct cn_text){lower, word.length}, out);
+}
+
+int part_word(struct cn_text word)
+{
+    char lower[16];
+    struct token token = {.id = 0};
+    if (in_lower_case(word, lower))
+        look_up(parts, sizeof parts / sizeof *parts, (struct cn_text){lower, word.length}, &token);
+    return token.id;
 }
 
 bool command_token(struct cn_text name, struct token *out)

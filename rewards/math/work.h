@@ -94,7 +94,6 @@ bool proportions_equal(struct work *w, struct term gold, struct term answer);
 bool assignments_equal(struct work *w, struct term names, struct term gold, struct term answer);
 bool matrices_equal(struct work *w, struct term gold, struct term answer);
 bool is_set(struct term t); /* an interval, a union, a set with a name ... */
-bool texts_equal(struct cn_text a, struct cn_text b);                   /* text.c: folded */
 bool terms_equal(struct work *w, struct term gold, struct term answer); /* compare.c */
 bool is_inequality(struct term t);
 struct term assigned(struct term t); /* the value of "x = 5", "x in S"; node -1: no assignment */

@@ -1,7 +1,44 @@
-/* The parser's words behind a factor: units and remarks in brackets. */
+/* The parser's words around mathematics: labels in front, units and remarks in brackets behind. */
 #include "parse.h"
 
 #include <string.h>
+
+/* Whether words bound or deny what follows: "at least 5", "not 5". */
+static bool is_bound(struct cn_text words)
+{
+    static const char *const bounds[] = {"not", "least", "most", "than", "between", "except", NULL};
+    for (size_t i = 0; i < words.length;) {
+        size_t begin = i;
+        while (i < words.length && words.data[i] != ' ')
+            i++;
+        for (const char *const *b = bounds; *b; b++)
+            if (cn_text_is((struct cn_text){words.data + begin, i - begin}, *b)) return true;
+        i++;
+    }
+    return false;
+}
+
+/* "Answer: 5", "the area is 5": words in front of mathematics are a label. */
+void parse_label(struct parser *p)
+{
+    int16_t begin = p->at;
+    const struct token *first = parse_peek(p);
+    bool bound = false;
+    while (parse_is(p, TOKEN_TEXT, -1) || (parse_is(p, TOKEN_WORD, -1) && !begin)) {
+        bound |= is_bound(parse_peek(p)->text);
+        p->at++;
+    }
+    bool label = p->at > begin + 1 || first->kind == TOKEN_TEXT || first->text.length > 4;
+    if (p->at > begin) parse_accept(p, TOKEN_SIGN, ':');
+    const struct token *next = parse_peek(p);
+    bool mathematics = next->kind != TOKEN_END && next->kind != TOKEN_RELATION &&
+                       next->kind != TOKEN_JOIN && next->kind != TOKEN_DEGREE &&
+                       (next->kind != TOKEN_SIGN || strchr("+-p", next->id));
+    if (!label || !mathematics)
+        p->at = begin;
+    else if (bound)
+        parse_fail(p, FAULT_SYNTAX);
+}
 
 /* Whether the token begins a unit behind a complete number: \text{...}, or a word that is one. */
 bool parse_starts_unit(const struct parser *p)
