@@ -368,7 +368,7 @@ TEST(a_saved_folder_opens_with_the_same_numbers)
         CHECK_OK(bench_open(&b, &subjects[i]));
         CHECK(temporary_folder(folder, sizeof folder));
         CHECK_OK(step(&b));
-        CHECK_OK(cn_model_save(b.model, folder, CN_DTYPE_F32));
+        CHECK_OK(cn_model_save(b.model, -1, folder, CN_DTYPE_F32));
         objective(&b);
         memcpy(before, b.out.logp, b.batch.n_tokens * sizeof *before);
         CHECK_OK(open_model(&subjects[i], folder, 0, &again));
@@ -379,6 +379,34 @@ TEST(a_saved_folder_opens_with_the_same_numbers)
         CHECK_OK(cn_model_score(b.model, copy, &b.atom, &b.out));
         CHECK(memcmp(before, b.out.logp, b.batch.n_tokens * sizeof *before) == 0);
         cn_model_close(again);
+        remove_folder(folder);
+        bench_close(&b);
+    }
+}
+
+TEST(a_frozen_copy_is_saved_and_read_again_bit_for_bit)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        char folder[512];
+        double before[TOKENS_MAX];
+        int copy = -1, again = -1;
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        CHECK(temporary_folder(folder, sizeof folder));
+        CHECK_OK(step(&b));
+        objective(&b);
+        memcpy(before, b.out.logp, b.batch.n_tokens * sizeof *before);
+        CHECK_OK(cn_model_freeze(b.model, NULL, &copy));
+        CHECK_OK(step(&b)); /* so that the current weights are others */
+        CHECK_FAILS(cn_model_save(b.model, copy + 1, folder, CN_DTYPE_F32), CN_ERR_BUG,
+                    "frozen copy");
+        CHECK_OK(cn_model_save(b.model, copy, folder, CN_DTYPE_F32));
+        CHECK_OK(cn_model_freeze(b.model, folder, &again));
+        CHECK_INT(again, copy + 1);
+        CHECK_OK(cn_model_score(b.model, again, &b.atom, &b.out));
+        CHECK(memcmp(before, b.out.logp, b.batch.n_tokens * sizeof *before) == 0);
+        CHECK_OK(cn_model_score(b.model, -1, &b.atom, &b.out));
+        CHECK(memcmp(before, b.out.logp, b.batch.n_tokens * sizeof *before) != 0);
         remove_folder(folder);
         bench_close(&b);
     }
@@ -428,7 +456,7 @@ TEST(a_checkpoints_value_head_starts_another_run)
         snprintf(state, sizeof state, "%s/state", folder);
         snprintf(path, sizeof path, "%s/value_head.safetensors", state);
         CHECK_OK(step(&b));
-        CHECK_OK(cn_model_save(b.model, folder, CN_DTYPE_F32));
+        CHECK_OK(cn_model_save(b.model, -1, folder, CN_DTYPE_F32));
         objective(&b);
         memcpy(before, b.out.value, b.batch.n_tokens * sizeof *before);
         CHECK_OK(open_model(&subjects[i], folder, 0, &again)); /* without the file: at 0 */

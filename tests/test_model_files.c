@@ -55,7 +55,7 @@ static enum cn_status folder_open(struct folder *f)
     enum cn_status status = open_model(NULL, init, CN_DTYPE_F32, &f->model);
     cn_json_close(init);
     CN_TRY(status);
-    CN_TRY(cn_model_save(f->model, f->path, CN_DTYPE_F32));
+    CN_TRY(cn_model_save(f->model, -1, f->path, CN_DTYPE_F32));
     CN_TRY(cn_model_weights(f->model, &weights, &f->n));
     CN_BUG_IF(f->n > TENSORS_MAX);
     memcpy(f->tensors, weights, f->n * sizeof *weights);
@@ -161,8 +161,8 @@ TEST(a_state_of_another_model_is_refused_and_changes_nothing)
     folder_close(&f);
 }
 
-/* Largest difference of log-probabilities of one fixed sequence. */
-static enum cn_status score(struct cn_model *model, double *logp)
+/* Log-probabilities of one fixed sequence. */
+static enum cn_status score(struct cn_model *model, int copy, double *logp)
 {
     struct cn_arena arena;
     struct cn_batch batch;
@@ -176,7 +176,7 @@ static enum cn_status score(struct cn_model *model, double *logp)
     const struct cn_atom atom = {
         .batch = &batch, .span = {0, 1}, .temperature = 1, .channels = CN_LIVE_BIT(logp)};
     const struct cn_live_out out = {.logp = logp};
-    enum cn_status status = cn_model_score(model, -1, &atom, &out);
+    enum cn_status status = cn_model_score(model, copy, &atom, &out);
     cn_arena_free(&arena);
     return status;
 }
@@ -192,10 +192,10 @@ TEST(every_dtype_on_disk_opens_with_nearly_the_same_numbers)
         struct cn_model *again;
         double expected[12], found[12], worst = 0;
         CHECK_OK(folder_open(&f));
-        CHECK_OK(cn_model_save(f.model, f.path, rows[i].disk));
+        CHECK_OK(cn_model_save(f.model, -1, f.path, rows[i].disk));
         CHECK_OK(open_model(f.path, NULL, CN_DTYPE_F32, &again));
-        CHECK_OK(score(f.model, expected));
-        CHECK_OK(score(again, found));
+        CHECK_OK(score(f.model, -1, expected));
+        CHECK_OK(score(again, -1, found));
         for (size_t t = 0; t < 12; t++)
             worst = fmax(worst, fabs(found[t] - expected[t]));
         CHECK_NEAR(worst, 0, rows[i].slack);
@@ -204,6 +204,26 @@ TEST(every_dtype_on_disk_opens_with_nearly_the_same_numbers)
         cn_model_close(again);
         folder_close(&f);
     }
+}
+
+TEST(a_frozen_copy_in_bf16_is_kept_exactly_in_f32)
+{
+    struct folder f;
+    struct cn_model *half;
+    double expected[12], found[12];
+    int copy = -1, again = -1;
+    CHECK_OK(folder_open(&f));
+    CHECK_OK(open_model(f.path, NULL, CN_DTYPE_BF16, &half));
+    CHECK_OK(cn_model_freeze(half, NULL, &copy));
+    CHECK_OK(score(half, copy, expected));
+    CHECK_OK(cn_model_save(half, copy, f.path, CN_DTYPE_F32));
+    CHECK_OK(cn_model_freeze(half, f.path, &again));
+    CHECK_OK(score(half, again, found));
+    CHECK(memcmp(expected, found, sizeof found) == 0);
+    CHECK_OK(score(f.model, -1, found)); /* BF16 really computes something else */
+    CHECK(memcmp(expected, found, sizeof found) != 0);
+    cn_model_close(half);
+    folder_close(&f);
 }
 
 int main(int argc, char **argv)

@@ -103,7 +103,7 @@ static enum cn_status write_text(const char *folder, const char *name, struct cn
 static enum cn_status write_model(const struct checkpoint *c, const char *folder)
 {
     CN_TRY(cn_folder_make(folder));
-    CN_TRY(cn_model_save(c->model, folder, c->dtype));
+    CN_TRY(cn_model_save(c->model, -1, folder, c->dtype));
     return c->tokenizer ? cn_tokenizer_save(c->tokenizer, folder) : CN_OK;
 }
 
@@ -141,8 +141,29 @@ static enum cn_status write_critic(const struct checkpoint *c, const char *folde
     if (!c->critic) return CN_OK;
     CN_TRY(path_of(path, folder, "critic"));
     CN_TRY(cn_folder_make(path));
-    CN_TRY(cn_model_save(c->critic, path, c->dtype));
+    CN_TRY(cn_model_save(c->critic, -1, path, c->dtype));
     return write_learning(c->critic, path);
+}
+
+/* The policy of the rollout before is a frozen copy, whole on every rank and in the type that
+ * computes, which F32 holds exactly. */
+static enum cn_status write_last(const struct checkpoint *c, const char *folder)
+{
+    char path[PATH_SIZE];
+    if (!c->last || *c->last < 0) return CN_OK;
+    CN_TRY(path_of(path, folder, "last"));
+    CN_TRY(cn_folder_make(path));
+    return cn_model_save(c->model, *c->last, path, CN_DTYPE_F32);
+}
+
+/* Without one, a run of other settings wrote the checkpoint: as at the start of a run, the policy
+ * itself is the last. */
+static enum cn_status read_last(const struct checkpoint *c, const char *folder)
+{
+    char path[PATH_SIZE];
+    CN_TRY(path_of(path, folder, "last"));
+    if (!c->last || access(path, R_OK) != 0) return CN_OK;
+    return cn_model_freeze(c->model, path, c->last);
 }
 
 static enum cn_status write_all(const struct checkpoint *c, const struct checkpoint_state *state,
@@ -153,6 +174,7 @@ static enum cn_status write_all(const struct checkpoint *c, const struct checkpo
     CN_TRY(write_model(c, folder));
     CN_TRY(write_learning(c->model, folder));
     CN_TRY(write_critic(c, folder));
+    CN_TRY(write_last(c, folder));
     CN_TRY(path_of(path, folder, replay_name));
     if (c->replay) CN_TRY(replay_save(c->replay, path));
     CN_TRY(path_of(path, folder, ahead_name));
@@ -168,10 +190,10 @@ static enum cn_status write_all(const struct checkpoint *c, const struct checkpo
  * order of write_all. */
 static enum cn_status give_shares(const struct checkpoint *c)
 {
-    CN_TRY(cn_model_save(c->model, NULL, c->dtype));
+    CN_TRY(cn_model_save(c->model, -1, NULL, c->dtype));
     CN_TRY(cn_model_state_save(c->model, NULL));
     if (!c->critic) return CN_OK;
-    CN_TRY(cn_model_save(c->critic, NULL, c->dtype));
+    CN_TRY(cn_model_save(c->critic, -1, NULL, c->dtype));
     return cn_model_state_save(c->critic, NULL);
 }
 
@@ -326,7 +348,8 @@ enum cn_status checkpoint_export(const struct checkpoint *c, const char *name)
 {
     const bool writes = cn_comm_rank(c->comm) == 0;
     return cn_comm_agree(c->comm, "export",
-                         writes ? export_model(c, name) : cn_model_save(c->model, NULL, c->dtype));
+                         writes ? export_model(c, name)
+                                : cn_model_save(c->model, -1, NULL, c->dtype));
 }
 
 static enum cn_status open_state(const char *folder, struct cn_json **out)
@@ -442,6 +465,7 @@ enum cn_status checkpoint_load(const struct checkpoint *c, const char *folder,
     if (c->replay) CN_TRY(replay_load(c->replay, path));
     CN_TRY(read_ahead(c, folder, out));
     if (c->model) CN_TRY(read_learning(c->model, folder));
+    if (c->model) CN_TRY(read_last(c, folder));
     if (!c->critic) return CN_OK;
     CN_TRY(path_of(path, folder, "critic"));
     return read_learning(c->critic, path);

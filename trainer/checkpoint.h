@@ -6,6 +6,8 @@
  *                 state/optimizer.safetensors  state/state.json  config.resolved.json
  *                 state/value_head.safetensors  if values come from a head on the policy
  *                 critic/                       the same for a critic that is a model of its own
+ *                 last/                         config.json model.safetensors of the policy before
+ *                                               the newest step, if a method compares with it
  *                 state/replay.bin              if a method asks for past rollouts
  *                 state/ahead.bin               if batches were sampled ahead
  *                 state/files.json: sizes and checksums of all of them
@@ -38,6 +40,8 @@ struct checkpoint {
     const char *run_path;
     struct cn_model *model;  /* NULL: this rank does not learn, and only loads the rest */
     struct cn_model *critic; /* NULL: none, or a head on the policy */
+    int *last;               /* frozen copy of `model`: the policy before the newest step; -1: there
+                                has been none; NULL: nobody reads it */
     struct cn_comm *comm; /* rank 0 writes, from all ranks' shares if the optimizer is shared out,
                              and all learn how it went; NULL: one rank */
     const struct cn_tokenizer *tokenizer;

@@ -84,18 +84,23 @@ static enum cn_status sum_file(const char *path, struct sum *sum)
 /* ---- the list ---------------------------------------------------------------------------------
  */
 
-/* Names of the regular files of folder/inside, with `inside` before them. */
+/* Where a checkpoint's files are. */
+static const char *const places[] = {"", "state/", "last/", "critic/", "critic/state/"};
+
+/* Names of files, with the place before them. */
 struct names {
     char item[NAMES][300];
     size_t count;
 };
 
+/* The regular files of folder/inside; none if that is not there. */
 static enum cn_status collect(const char *folder, const char *inside, struct names *names)
 {
     char path[4096];
     struct stat info;
     snprintf(path, sizeof path, "%s/%s", folder, inside);
     DIR *dir = opendir(path);
+    if (!dir && errno == ENOENT) return CN_OK;
     if (!dir) return cn_fail(CN_ERR_IO, "cannot read %s: %s", path, strerror(errno));
     for (struct dirent *e; (e = readdir(dir));) {
         if (names->count == NAMES) break;
@@ -135,8 +140,9 @@ enum cn_status checkpoint_seal(const char *folder)
     struct cn_str text = {0};
     char path[4096];
     if (!names) return cn_fail(CN_ERR_MEMORY, "out of memory: files of a checkpoint");
-    enum cn_status status = collect(folder, "", names);
-    if (status == CN_OK) status = collect(folder, "state/", names);
+    enum cn_status status = CN_OK;
+    for (size_t i = 0; status == CN_OK && i < sizeof places / sizeof *places; i++)
+        status = collect(folder, places[i], names);
     if (status == CN_OK) qsort(names->item, names->count, sizeof names->item[0], by_name);
     if (status == CN_OK) status = describe(folder, names, &text);
     snprintf(path, sizeof path, "%s/%s", folder, list_name);

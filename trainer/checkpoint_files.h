@@ -6,7 +6,8 @@
 
 #include "carnot/status.h"
 
-/* Writes the list of everything in `folder` and `folder`/state.  Fails: CN_ERR_IO. */
+/* Writes the list of everything in `folder` and in the folders of a checkpoint inside (state, last,
+ * critic, critic/state), as far as they are there.  Fails: CN_ERR_IO. */
 enum cn_status checkpoint_seal(const char *folder);
 
 /* Reads every file again.  Fails: CN_ERR_DATA naming the first one that is missing, has another

@@ -46,7 +46,8 @@ static enum cn_status plan_rollout(const struct session *s, struct plan_settings
 {
     const struct settings *t = &s->settings;
     plan->top = s->recipe.top.form != CN_TOP_NONE;
-    plan->frozen = s->recipe.needs & CN_NEEDS(logp_ref) ? 1 : 0;
+    plan->frozen = (s->recipe.needs & CN_NEEDS(logp_ref) ? 1u : 0u) +
+                   (s->recipe.needs & CN_NEEDS(logp_anchor) ? 1u : 0u);
     plan->context = plan->longest;
     plan->sequences = (size_t)(t->train.prompts * t->train.samples);
     return busy_slots(s, &plan->slots);

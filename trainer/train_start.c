@@ -152,6 +152,7 @@ static void connect(struct train *t)
                                         .recipe = &s->recipe,
                                         .ahead = &t->ahead,
                                         .resolved = cn_str_text(&s->resolved)};
+    if (s->recipe.needs & CN_NEEDS(logp_anchor)) t->checkpoint.last = &t->update.last;
     t->report = (struct report){.arena = &s->arena, .steps = (uint64_t)s->settings.train.steps};
     t->state.best = t->state.base = (double)NAN;
     t->saved = UINT64_MAX;

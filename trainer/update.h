@@ -23,7 +23,8 @@ struct update {
     struct cn_comm *comm;    /* the ranks among which atoms are divided; NULL: one */
     struct gradient_sum *sum, *critic_sum; /* of `model` and `critic` over `comm` */
     int reference;                         /* frozen copy, or -1 */
-    int last;                 /* frozen copy: the policy of the rollout before, or -1 */
+    int last;                 /* frozen copy: the policy of the rollout before, or -1; part of a
+                                 checkpoint */
     bool renewed;             /* a method made the present policy the reference in this step */
     uint64_t optimizer_steps; /* taken so far in this run; part of a checkpoint */
     uint32_t bad_steps;       /* skipped in a row */

@@ -151,10 +151,11 @@ enum cn_status cn_model_step(struct cn_model *model, const struct cn_step_option
 enum cn_status cn_model_freeze(struct cn_model *model, const char *path, int *copy);
 
 /* Writes a Hugging Face folder's config.json and model*.safetensors (weights only; see checkpoint.c
- * for the rest), in `dtype`.  The folder exists.  Each file is replaced atomically.  One rank
- * writes; the others give NULL, and what the writer lacks: their shares, piece by piece.  So the
- * files do not depend on the number of shards. */
-enum cn_status cn_model_save(struct cn_model *model, const char *folder, enum cn_dtype dtype);
+ * for the rest), in `dtype`: the current weights (copy < 0) or a frozen copy.  The folder exists.
+ * Each file is replaced atomically.  One rank writes; the others give NULL, and what the writer
+ * lacks: their shares, piece by piece.  So the files do not depend on the number of shards. */
+enum cn_status cn_model_save(struct cn_model *model, int copy, const char *folder,
+                             enum cn_dtype dtype);
 
 /* Master weights, moments and step count as one safetensors file: what a bit-exact resume needs.
  * Saving: as above, NULL where another rank writes.  Loading: every rank reads what it keeps. */

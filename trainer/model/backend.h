@@ -50,7 +50,7 @@ struct cn_model_backend {
     enum cn_status (*step)(void *self, const struct cn_step_options *options,
                            struct cn_step_result *result);
     enum cn_status (*freeze)(void *self, const char *path, int *copy);
-    enum cn_status (*save)(void *self, const char *folder, enum cn_dtype dtype);
+    enum cn_status (*save)(void *self, int copy, const char *folder, enum cn_dtype dtype);
     enum cn_status (*state_save)(void *self, const char *path);
     enum cn_status (*state_load)(void *self, const char *path);
 

@@ -259,9 +259,10 @@ enum cn_status cn_model_freeze(struct cn_model *model, const char *path, int *co
     return model->backend->freeze(model->self, path, copy);
 }
 
-enum cn_status cn_model_save(struct cn_model *model, const char *folder, enum cn_dtype dtype)
+enum cn_status cn_model_save(struct cn_model *model, int copy, const char *folder,
+                             enum cn_dtype dtype)
 {
-    return model->backend->save(model->self, folder, dtype);
+    return model->backend->save(model->self, copy, folder, dtype);
 }
 
 enum cn_status cn_model_state_save(struct cn_model *model, const char *path)

@@ -114,12 +114,11 @@ static enum cn_status table_score(void *self, int copy, const struct cn_atom *at
                                   const struct cn_live_out *out)
 {
     struct table *t = self;
+    float *weight = NULL;
     t->pending = false;
-    if (copy >= 0 && (size_t)copy >= t->n_copies)
-        return cn_fail(CN_ERR_BUG, "frozen copy %d does not exist: there are %zu", copy,
-                       t->n_copies);
+    CN_TRY(table_weights_of(t, copy, &weight));
     CN_TRY(collect(t, atom));
-    fill(t, copy < 0 ? t->body.weight : t->copies[copy], atom, out);
+    fill(t, weight, atom, out);
     return CN_OK;
 }
 

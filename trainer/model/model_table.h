@@ -37,6 +37,9 @@ struct table {
 /* Fails: CN_ERR_BUG if the model was opened for scoring only. */
 enum cn_status table_need_trainable(const struct table *table);
 
+/* The current weights (copy < 0) or a frozen copy.  Fails: CN_ERR_BUG if there is none. */
+enum cn_status table_weights_of(const struct table *table, int copy, float **out);
+
 /* Weights of a folder, into `out` (as many as the table has). */
 enum cn_status table_read_weights(const struct table *table, const char *folder, float *out);
 
@@ -44,7 +47,7 @@ enum cn_status table_read_weights(const struct table *table, const char *folder,
 enum cn_status table_step(void *self, const struct cn_step_options *options,
                           struct cn_step_result *result);
 enum cn_status table_freeze(void *self, const char *path, int *copy);
-enum cn_status table_save(void *self, const char *folder, enum cn_dtype dtype);
+enum cn_status table_save(void *self, int copy, const char *folder, enum cn_dtype dtype);
 enum cn_status table_state_save(void *self, const char *path);
 enum cn_status table_state_load(void *self, const char *path);
 

@@ -82,14 +82,27 @@ enum cn_status table_freeze(void *self, const char *path, int *copy)
     return CN_OK;
 }
 
-enum cn_status table_save(void *self, const char *folder, enum cn_dtype dtype)
+enum cn_status table_weights_of(const struct table *t, int copy, float **out)
+{
+    if (copy >= 0 && (size_t)copy >= t->n_copies)
+        return cn_fail(CN_ERR_BUG, "frozen copy %d does not exist: there are %zu", copy,
+                       t->n_copies);
+    *out = copy < 0 ? t->body.weight : t->copies[copy];
+    return CN_OK;
+}
+
+enum cn_status table_save(void *self, int copy, const char *folder, enum cn_dtype dtype)
 {
     struct table *t = self;
     struct cn_str text = {0}, path = {0};
     const struct safetensors_target target = {.path = folder, .dtype = dtype};
+    struct cn_buffer table = t->weight_buffer[0];
+    float *weight = NULL;
     enum cn_status status;
     if (!folder) return CN_OK; /* every rank has all weights */
-    CN_TRY_GOTO(safetensors_save(&target, t->weight_buffer, 1), out);
+    CN_TRY(table_weights_of(t, copy, &weight));
+    table.data = weight;
+    CN_TRY_GOTO(safetensors_save(&target, &table, 1), out);
     CN_TRY_GOTO(cn_str_format(&text,
                               "{\n  \"type\": \"table\",\n  \"vocab_size\": %zu,\n  \"order\": "
                               "%lld,\n  \"states\": %lld,\n"

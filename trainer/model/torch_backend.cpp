@@ -94,15 +94,6 @@ std::unique_ptr<torch_model> open_model(const cn_model_settings &s)
     return model;
 }
 
-const torch_compute &weights_of(torch_model &model, int copy)
-{
-    if (copy < 0) return model.compute;
-    if ((size_t)copy >= model.copies.size())
-        torch_check(cn_fail(CN_ERR_BUG, "frozen copy %d does not exist: there are %zu", copy,
-                            model.copies.size()));
-    return model.copies[(size_t)copy];
-}
-
 torch_plan plan_atom(torch_model &model, const cn_atom &atom)
 {
     if (atom.channels & CN_LIVE_BIT(value) && !model.value.all.n)
@@ -173,7 +164,7 @@ enum cn_status torch_score(void *self, int copy, const struct cn_atom *atom,
         torch_model &model = model_of(self);
         model.pending.reset();
         model.context.slab.reset();
-        const torch_compute &weights = weights_of(model, copy);
+        const torch_compute &weights = torch_weights_at(model, copy);
         torch_plan plan = plan_atom(model, *atom);
         torch_activations activations;
         torch_head_saved saved;
@@ -350,9 +341,9 @@ enum cn_status torch_freeze(void *self, const char *path, int *copy)
     });
 }
 
-enum cn_status torch_save_model(void *self, const char *folder, enum cn_dtype dtype)
+enum cn_status torch_save_model(void *self, int copy, const char *folder, enum cn_dtype dtype)
 {
-    return guard([&] { torch_save(model_of(self), folder, dtype); });
+    return guard([&] { torch_save(model_of(self), copy, folder, dtype); });
 }
 
 enum cn_status torch_state_save_model(void *self, const char *path)

@@ -126,8 +126,9 @@ void device_weights_refresh(device_model &model);
 void device_weights_train(device_model &model);
 
 /* As the functions of the same name in torch_model.h. */
+const device_weights &device_weights_at(const device_model &model, int copy);
 void device_step(device_model &model, const cn_step_options &options, cn_step_result &result);
-void device_save(device_model &model, const char *folder, cn_dtype dtype);
+void device_save(device_model &model, int copy, const char *folder, cn_dtype dtype);
 void device_state_save(device_model &model, const char *path);
 void device_state_load(device_model &model, const char *path);
 

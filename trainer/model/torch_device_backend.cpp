@@ -138,15 +138,6 @@ const struct cn_model_info *device_info(const void *self)
 /* ---- scoring and training
  * -------------------------------------------------------------------------------------------- */
 
-const device_weights &weights_of(const device_model &model, int copy)
-{
-    if (copy < 0) return model.weights;
-    if ((size_t)copy >= model.copies.size())
-        torch_check(cn_fail(CN_ERR_BUG, "frozen copy %d does not exist: there are %zu", copy,
-                            model.copies.size()));
-    return model.copies[(size_t)copy];
-}
-
 std::unique_ptr<device_pending> plan_atom(device_model &model, const cn_atom &atom)
 {
     model.pending.reset();
@@ -180,7 +171,7 @@ enum cn_status device_score(void *self, int copy, const struct cn_atom *atom,
 {
     device_model &model = model_of(self);
     return device_guard(&model, [&] {
-        const device_weights &weights = weights_of(model, copy);
+        const device_weights &weights = device_weights_at(model, copy);
         auto pending = plan_atom(model, *atom);
         if (pending->plan.rows) pending->hidden = device_score_rows(model, weights, pending->rows);
         channels_of(model, weights, *pending, *out);
@@ -338,9 +329,9 @@ enum cn_status device_freeze(void *self, const char *path, int *copy)
     });
 }
 
-enum cn_status device_save_model(void *self, const char *folder, enum cn_dtype dtype)
+enum cn_status device_save_model(void *self, int copy, const char *folder, enum cn_dtype dtype)
 {
-    return device_guard(&model_of(self), [&] { device_save(model_of(self), folder, dtype); });
+    return device_guard(&model_of(self), [&] { device_save(model_of(self), copy, folder, dtype); });
 }
 
 enum cn_status device_state_save_model(void *self, const char *path)

@@ -145,15 +145,15 @@ void device_step(device_model &model, const cn_step_options &options, cn_step_re
 namespace
 {
 
-void host_copy(const device_model &model, bool state, torch_model &copy)
+/* `flat`: the weights. */
+void host_copy(const device_model &model, const at::Tensor &flat, bool state, torch_model &copy)
 {
     copy.shape = model.host->shape;
     copy.source = model.host->source;
     copy.trainable = model.host->trainable;
     copy.steps = model.host->steps;
     copy.layout = std::make_unique<torch_layout>(copy.shape);
-    copy.master =
-        (model.master.defined() ? model.master : model.weights.flat).to(at::kCPU, at::kFloat);
+    copy.master = flat.to(at::kCPU, at::kFloat);
     if (!state) return;
     const cn_shard everything = {};
     torch_check(shard_open(&copy.shard, &everything, copy.layout->size));
@@ -163,12 +163,24 @@ void host_copy(const device_model &model, bool state, torch_model &copy)
 
 } // namespace
 
-void device_save(device_model &model, const char *folder, cn_dtype dtype)
+const device_weights &device_weights_at(const device_model &model, int copy)
+{
+    if (copy < 0) return model.weights;
+    if ((size_t)copy >= model.copies.size())
+        torch_check(cn_fail(CN_ERR_BUG, "frozen copy %d does not exist: there are %zu", copy,
+                            model.copies.size()));
+    return model.copies[(size_t)copy];
+}
+
+void device_save(device_model &model, int copy, const char *folder, cn_dtype dtype)
 {
     if (!folder) return; /* another rank writes, and has everything */
-    torch_model copy;
-    host_copy(model, false, copy);
-    torch_save(copy, folder, dtype);
+    torch_model host;
+    host_copy(model,
+              copy < 0 && model.master.defined() ? model.master
+                                                 : device_weights_at(model, copy).flat,
+              false, host);
+    torch_save(host, -1, folder, dtype);
 }
 
 void device_state_save(device_model &model, const char *path)
@@ -176,7 +188,7 @@ void device_state_save(device_model &model, const char *path)
     need_trainable(model);
     if (!path) return;
     torch_model copy;
-    host_copy(model, true, copy);
+    host_copy(model, model.master, true, copy);
     torch_state_save(copy, path);
 }
 
@@ -184,7 +196,7 @@ void device_state_load(device_model &model, const char *path)
 {
     need_trainable(model);
     torch_model copy;
-    host_copy(model, true, copy);
+    host_copy(model, model.master, true, copy);
     torch_state_load(copy, path);
     model.master.copy_(copy.master);
     model.m.copy_(copy.m);

@@ -55,9 +55,13 @@ struct torch_model {
 /* Whether `master` is the whole flat array: always where it is what computes. */
 bool torch_master_whole(const torch_model &model);
 
+/* The current weights (copy < 0) or a frozen copy.  Throws torch_failure: CN_ERR_BUG if there is
+ * none. */
+const torch_compute &torch_weights_at(const torch_model &model, int copy);
+
 /* Optimizer and files; arguments and failures as in carnot/model.h, thrown as torch_failure. */
 void torch_step(torch_model &model, const cn_step_options &options, cn_step_result &result);
-void torch_save(torch_model &model, const char *folder, cn_dtype dtype);
+void torch_save(torch_model &model, int copy, const char *folder, cn_dtype dtype);
 void torch_state_save(torch_model &model, const char *path);
 void torch_state_load(torch_model &model, const char *path);
 

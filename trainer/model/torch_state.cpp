@@ -125,15 +125,25 @@ void torch_step(torch_model &model, const cn_step_options &options, cn_step_resu
     publish(model);
 }
 
-void torch_save(torch_model &model, const char *folder, cn_dtype dtype)
+const torch_compute &torch_weights_at(const torch_model &model, int copy)
 {
-    if (!torch_master_whole(model)) {
+    if (copy < 0) return model.compute;
+    if ((size_t)copy >= model.copies.size())
+        torch_check(cn_fail(CN_ERR_BUG, "frozen copy %d does not exist: there are %zu", copy,
+                            model.copies.size()));
+    return model.copies[(size_t)copy];
+}
+
+void torch_save(torch_model &model, int copy, const char *folder, cn_dtype dtype)
+{
+    if (copy < 0 && !torch_master_whole(model)) {
         std::vector<cn_buffer> tensors;
         const model_state state = state_of(model, tensors);
         torch_check(state_save_weights(&state, folder, dtype));
     } else if (folder) {
         torch_lent lent;
-        at::Tensor flat = model.master.defined() ? model.master : model.compute.flat;
+        at::Tensor flat =
+            copy < 0 && model.master.defined() ? model.master : torch_weights_at(model, copy).flat;
         if (flat.scalar_type() != at::kFloat) flat = flat.to(at::kFloat);
         lent.buffers = torch_buffers(*model.layout, flat, "", lent.names);
         safetensors_target target = {};
