@@ -56,8 +56,9 @@ siren.c @ sign @ const double error = mean - state->anchor @ const double error 
 siren.c @ answers missing in the denominator @ share = 1 / fmax(1, state->answers) @ share = 1
 siren.c @ places missing in the denominator @ error * share / n @ error * share
 siren.c @ quantile: the lower part @ : entropy[t] >= threshold @ : entropy[t] <= threshold
-siren.c @ empty answers do not count @ if (any && batch->part @ if (mean > 0 \&\& batch->part
+siren.c @ empty answers do not count @ cn_sum_add(&look->means, n > 0 ? sum / n : 0) @ if (n > 0) cn_sum_add(\&look->means, sum / n)
 siren.c @ Hbar of the atom @ settings->scope == SIREN_MICRO ? @ true ?
+siren.c @ anchor: of the first mini-batch @ cn_batch_all(batch) @ context->counts[0].span
 siren.c @ nucleus: always inclusive @ s->nucleus == NUCLEUS_EXCLUSIVE ? CN_TOP_P_BELOW : CN_TOP_P @ CN_TOP_P
 forking.c @ the most certain tokens @ fork ? kept : 0 @ fork ? 0 : kept
 forking.c @ denominator: always the selected @ const bool all = @ const bool all = false \&\&
@@ -139,7 +140,7 @@ one() {
         echo "FAILED $file: $name: does not compile: $(grep -m1 error "$dir/log")"
         return
     fi
-    for stage in carnot test_asking test_entropy rest; do # the quick ones first
+    for stage in carnot test_asking test_entropy test_update rest; do # the quick ones first
         local test=$stage families="golden"
         [ $stage = rest ] && test=carnot && families="split gradient mask permutation options"
         local line=${links[$test]}
@@ -163,13 +164,13 @@ one() {
 }
 
 declare -A links
-for test in carnot test_asking test_entropy; do
+for test in carnot test_asking test_entropy test_update; do
     links[$test]=$(link_line $test)
 done
 [ -n "${links[carnot]}" ] || { echo "SKIPPED: cannot tell how the program is linked"; exit 77; }
 
 # Without an error nothing may be caught.
-for test in carnot test_asking test_entropy; do
+for test in carnot test_asking test_entropy test_update; do
     arguments=$([ $test = carnot ] && echo selftest)
     "$bin/$test" $arguments >"$work/log" 2>&1 || { echo "FAILED: $test fails without a planted error"; exit 1; }
 done

@@ -72,6 +72,7 @@ enum cn_status fixture_b0(struct fixture *f)
         b->logp_ref[t] = old[t] + reference[t];
         b->value_old[t] = value_old[t];
         b->entropy_old[t] = b->entropy_sampled[t] = entropy[t];
+        b->entropy_top_old[t] = 0.8 * entropy[t];
         b->token_reward[t] = 0;
         f->channel[CN_CHANNEL_logp][t] = old[t] + moved[t];
         f->channel[CN_CHANNEL_entropy][t] = entropy[t];
@@ -98,6 +99,7 @@ static void random_token(struct fixture *f, struct cn_rng *rng, size_t t)
     b->logp_sampled[t] = b->logp_old[t] + 0.3 * (cn_rng_uniform(rng) - 0.5);
     b->logp_ref[t] = b->logp_old[t] + 1.2 * (cn_rng_uniform(rng) - 0.5);
     b->entropy_old[t] = b->entropy_sampled[t] = 3 * cn_rng_uniform(rng);
+    b->entropy_top_old[t] = 0.7 * b->entropy_old[t];
     b->value_old[t] = cn_rng_uniform(rng);
     b->token_reward[t] = 0;
     f->channel[CN_CHANNEL_logp][t] = b->logp_old[t] + 1.4 * (cn_rng_uniform(rng) - 0.5);

@@ -1,7 +1,8 @@
 /* Atoms, learning rates, live channels. */
 #include "check.h"
+#include "update_scene.h"
 
-#include "trainer/update.h"
+#include "carnot/select.h"
 
 /* A batch of groups whose prompts have `prompt` tokens and whose answers have the given lengths. */
 struct row {
@@ -107,6 +108,56 @@ TEST(the_learning_rate_warms_up_and_falls)
     o.schedule = SETTINGS_SCHEDULE_COSINE;
     CHECK_NEAR(update_lr(&o, 12, 20), 0.55, 1e-12);
     CHECK_NEAR(update_lr(&o, 20, 20), 0.1, 1e-12);
+}
+
+/* Hbar of SIREN (its equations 8 to 10) over the sequences of a span under the model's present
+ * weights: the mean over answers of the mean of what is at or above the 0.8-quantile. */
+static enum cn_status siren_mean(struct scene *s, struct cn_span span, double *out)
+{
+    double entropy[SCENE_GROUPS * SCENE_SAMPLES * SCENE_LENGTH], values[SCENE_LENGTH], sum = 0;
+    const struct cn_live_out live = {.entropy_top = entropy};
+    const struct cn_atom all = {.batch = &s->batch,
+                                .span = cn_batch_all(&s->batch),
+                                .temperature = s->settings.rollout.temperature,
+                                .top = s->recipe.top,
+                                .channels = CN_LIVE_BIT(entropy_top)};
+    CN_TRY(cn_model_score(s->model, -1, &all, &live));
+    for (size_t q = span.begin; q < span.end; q++) {
+        const size_t begin = s->batch.seq_start[q] + SCENE_PROMPT, end = s->batch.seq_start[q + 1];
+        double high = 0, n = 0;
+        memcpy(values, entropy + begin, (end - begin) * sizeof *values);
+        const double threshold = cn_select_quantile(values, end - begin, 0.8);
+        for (size_t t = begin; t < end; t++)
+            if (entropy[t] >= threshold) high += entropy[t], n++;
+        sum += high / n;
+    }
+    *out = sum / (double)(span.end - span.begin);
+    return CN_OK;
+}
+
+TEST(sirens_anchor_is_of_the_whole_first_rollout_and_stays)
+{
+    struct scene s;
+    double expected, of_first, of_second;
+    const struct scene_setup setup = {
+        .type = "table",
+        .init = "{\"type\": \"table\", \"vocab_size\": 29, \"order\": 2, \"states\": 841, "
+                "\"initializer_range\": 1.5}",
+        .config = "{\"train\": {\"mini_batches\": 2}, \"optimizer\": {\"lr\": 0.3}, \"update\": "
+                  "{\"atom_tokens\": 64}}",
+        .entropy = "[\"siren\"]"};
+    CHECK_OK(scene_open(&s, &setup));
+    CHECK_OK(siren_mean(&s, cn_batch_all(&s.batch), &expected));
+    CHECK_OK(siren_mean(&s, update_part(&s.batch, 0, 2), &of_first));
+    CHECK_OK(siren_mean(&s, update_part(&s.batch, 1, 2), &of_second));
+    CHECK(fabs(of_first - expected) > 1e-3); /* no mini-batch has it */
+    for (int step = 0; step < 2; step++) {
+        CHECK_OK(scene_step(&s));
+        CHECK_NEAR(cn_metrics_value(&s.metrics, "entropy/siren/target", -1), expected, 1e-12);
+    }
+    /* The last update's own mean has moved away from what its answers had at the start. */
+    CHECK(fabs(cn_metrics_value(&s.metrics, "entropy/siren/actual", -1) - of_second) > 1e-3);
+    scene_close(&s);
 }
 
 int main(int argc, char **argv)

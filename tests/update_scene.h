@@ -116,7 +116,8 @@ static inline enum cn_status scene_open(struct scene *s, const struct scene_setu
                                 .critic = s->critic,
                                 .sum = s->sum,
                                 .critic_sum = s->critic_sum,
-                                .reference = -1};
+                                .reference = -1,
+                                .last = -1};
     return CN_OK;
 }
 

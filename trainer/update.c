@@ -104,12 +104,14 @@ enum cn_status update_score(struct update *u, struct cn_batch *batch, struct cn_
     const bool logp =
         !u->recipe->anchor_sampled && (several || entropy || needs & CN_NEEDS(logp_old));
     const bool value = needs & CN_NEEDS(value_old);
+    const bool top = u->recipe->prepare_live && u->recipe->needs_live & CN_LIVE_BIT(entropy_top);
     const struct cn_live_out live = {.logp = logp ? batch->logp_old : NULL,
                                      .entropy = entropy ? batch->entropy_old : NULL,
+                                     .entropy_top = top ? batch->entropy_top_old : NULL,
                                      .value = value ? batch->value_old : NULL};
     CN_TRY(score_live(u, batch, all, &live, arena));
     batch->written |= (logp ? CN_NEEDS(logp_old) : 0) | (entropy ? CN_NEEDS(entropy_old) : 0) |
-                      (value ? CN_NEEDS(value_old) : 0);
+                      (top ? CN_NEEDS(entropy_top_old) : 0) | (value ? CN_NEEDS(value_old) : 0);
     if (needs & CN_NEEDS(logp_ref)) {
         CN_BUG_IF(u->reference < 0);
         struct cn_live_out out = {.logp = batch->logp_ref};
@@ -128,15 +130,18 @@ enum cn_status update_score(struct update *u, struct cn_batch *batch, struct cn_
 }
 
 /* Live values of a whole optimizer step for prepare hooks: the scored columns at a rollout's first
- * update (the weights have not moved), a forward-only pass later. */
+ * update (the weights have not moved), a forward-only pass later, or where logp_old is not theirs.
+ */
 static enum cn_status whole_step(struct update *u, const struct cn_loss_call *call,
                                  struct cn_batch *batch, struct cn_span span, struct cn_live *view)
 {
     struct cn_live_out out;
-    if (call->update == 0 && !(u->recipe->needs_live & CN_LIVE_BIT(entropy_top))) {
+    if (call->update == 0 && !u->recipe->anchor_sampled) {
         memset(view, 0, sizeof *view);
         view->logp = batch->logp_old;
         view->entropy = batch->entropy_old;
+        view->entropy_top =
+            batch->written & CN_NEEDS(entropy_top_old) ? batch->entropy_top_old : NULL;
         view->value = batch->written & CN_NEEDS(value_old) ? batch->value_old : NULL;
         return CN_OK;
     }

@@ -41,7 +41,8 @@ enum cn_status update_live(const struct cn_batch *batch, uint32_t channels, stru
                            struct cn_live_out *out, struct cn_live *view);
 
 /* SCORE columns that somebody needs before the loss: logp_old and entropy_old if a later update or
- * a prepare hook reads them, logp_ref from the reference, value_old.  Logically collective. */
+ * a prepare hook reads them, entropy_top_old, logp_ref from the reference, value_old.  Logically
+ * collective. */
 enum cn_status update_score(struct update *update, struct cn_batch *batch, struct cn_arena *arena);
 
 /* Mini-batch `part` of `parts`: a run of sequences with an equal share of the trained ones; the

@@ -8,9 +8,9 @@
  *
  * Nucleus, quantile and anchor are constants.  Hbar goes over the main answers of the optimizer
  * step, so prepare computes it, and the loss is written as its tangent: the same value and slope at
- * the present policy, and a sum over atoms.  The anchor is Hbar at the run's first optimizer step,
- * whose weights are the initial policy's (of several mini-batches, the first); it is part of the
- * checkpoint.  Below the anchor the term raises the entropy, above it lowers it.
+ * the present policy, and a sum over atoms.  The anchor is Hbar over the run's first rollout before
+ * its first update: the initial policy's, over all mini-batches; it is part of the checkpoint.
+ * Below the anchor the term raises the entropy, above it lowers it.
  *
  * Paper and code: the code's nucleus leaves out the token that reaches the mass, so a distribution
  * whose first token does has entropy 0 (nucleus=exclusive); it selects strictly above the quantile
@@ -41,7 +41,7 @@ static const struct cn_option options[] = {
     {TOKENS_REAL(siren_settings, tau, 0, 1), .fallback = "0.8",
      .help = "places from this quantile of the answer's entropies on are selected"},
     {TOKENS_REAL(siren_settings, anchor, 0, 1e6), .fallback = "null", .nullable = true,
-     .unit = "nats", .help = "what the entropy is held at; null: its value at the first step"},
+     .unit = "nats", .help = "what the entropy is held at; null: its value over the first rollout"},
     {TOKENS_CHOICE(siren_settings, nucleus, "inclusive exclusive"), .fallback = "\"inclusive\"",
      .help = "with the token that reaches the mass, or, as the released code, without"},
     {TOKENS_CHOICE(siren_settings, quantile, "at_least above"), .fallback = "\"at_least\"",
@@ -62,9 +62,72 @@ static enum cn_status check(const void *settings)
 static struct cn_top top(const void *settings)
 {
     const struct siren_settings *s = settings;
-    struct cn_top top = {s->nucleus == NUCLEUS_EXCLUSIVE ? CN_TOP_P_BELOW : CN_TOP_P, s->mass,
-                         true};
-    return top;
+    return (struct cn_top){s->nucleus == NUCLEUS_EXCLUSIVE ? CN_TOP_P_BELOW : CN_TOP_P, s->mass,
+                           true};
+}
+
+/* Whether sequence s is a main answer with a trained token: one of the B. */
+static bool counts(const struct cn_batch *batch, size_t s)
+{
+    bool any = false;
+    for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1] && !any; t++)
+        any = cn_batch_trained(batch, s, t);
+    return any && batch->part[s] == CN_PART_MAIN;
+}
+
+/* Hbar over the answers of a span, by these entropies; its places are marked or not. */
+struct look {
+    const double *entropy;
+    bool mark;
+    struct token_report report;
+    struct cn_sum means;
+};
+
+static enum cn_status look_at(const struct cn_context *context, struct cn_batch *batch,
+                              struct cn_span span, struct look *look)
+{
+    const struct siren_settings *settings = context->settings;
+    const double *entropy = look->entropy;
+    for (size_t s = span.begin; s < span.end; s++) {
+        double threshold, sum = 0, n = 0;
+        if (!counts(batch, s)) continue;
+        CN_TRY(tokens_quantile(context, batch, s, entropy, settings->tau, &threshold));
+        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1]; t++) {
+            if (!cn_batch_trained(batch, s, t)) continue;
+            const bool high = settings->quantile == QUANTILE_ABOVE ? entropy[t] > threshold
+                                                                   : entropy[t] >= threshold;
+            if (look->mark) token_touch(context, batch, t, 1, high, &look->report);
+            sum += high ? entropy[t] : 0;
+            n += high;
+        }
+        cn_sum_add(&look->means, n > 0 ? sum / n : 0);
+    }
+    return context->ranks->sum(context->ranks->self, &look->means, 1);
+}
+
+static enum cn_status set_anchor(const struct cn_context *context, struct cn_batch *batch)
+{
+    const struct siren_settings *settings = context->settings;
+    struct siren_state *state = context->state;
+    struct look first = {.entropy = batch->entropy_top_old};
+    CN_TRY(look_at(context, batch, cn_batch_all(batch), &first));
+    state->anchored = first.means.count > 0;
+    state->anchor = isnan(settings->anchor) ? cn_sum_mean(&first.means) : settings->anchor;
+    return CN_OK;
+}
+
+static enum cn_status prepare(const struct cn_context *context, struct cn_batch *batch,
+                              struct cn_span span, const struct cn_live *live)
+{
+    const struct siren_settings *settings = context->settings;
+    struct siren_state *state = context->state;
+    struct look now = {.entropy = live->entropy_top, .mark = true};
+    if (!state->anchored) CN_TRY(set_anchor(context, batch));
+    CN_TRY(look_at(context, batch, span, &now));
+    state->aggregate = cn_sum_mean(&now.means);
+    state->answers = (double)now.means.count;
+    CN_TRY(token_report_write(context, "siren", &now.report));
+    return tokens_control(context, "siren", settings->coefficient, state->anchor, state->aggregate);
 }
 
 static bool selected(const struct cn_context *context, const struct cn_batch *batch, size_t s,
@@ -87,58 +150,16 @@ static double answer_mean(const struct cn_context *context, const struct cn_batc
     return *n > 0 ? sum / *n : 0;
 }
 
-/* Sum of the means of the main answers of a span, and how many answers there are. */
+/* Sum of the means of an atom's answers, and how many there are. */
 static struct cn_sum sum_means(const struct cn_context *context, const struct cn_batch *batch,
-                               struct cn_span span, const double *entropy)
+                               struct cn_span atom, const double *entropy)
 {
     struct cn_sum sum = {.count = 0};
-    for (size_t s = span.begin; s < span.end; s++) {
+    for (size_t s = atom.begin; s < atom.end; s++) {
         double n, mean = answer_mean(context, batch, s, entropy, &n);
-        bool any = false;
-        for (size_t t = batch->seq_start[s]; t < batch->seq_start[s + 1] && !any; t++)
-            any = cn_batch_trained(batch, s, t);
-        if (any && batch->part[s] == CN_PART_MAIN) cn_sum_add(&sum, mean);
+        if (counts(batch, s)) cn_sum_add(&sum, mean);
     }
     return sum;
-}
-
-static enum cn_status select_places(const struct cn_context *context, struct cn_batch *batch,
-                                    const struct token_set *set, const double *entropy)
-{
-    const struct siren_settings *settings = context->settings;
-    struct token_report report = {{.count = 0}, {.count = 0}};
-    double threshold = 0;
-    size_t of = SIZE_MAX; /* the sequence that the threshold is of */
-    FOR_TOKENS(set, s, t)
-    {
-        if (of != s) CN_TRY(tokens_quantile(context, batch, s, entropy, settings->tau, &threshold));
-        of = s;
-        const bool high =
-            settings->quantile == QUANTILE_ABOVE ? entropy[t] > threshold : entropy[t] >= threshold;
-        token_touch(context, batch, t, 1, high, &report);
-    }
-    return token_report_write(context, "siren", &report);
-}
-
-static enum cn_status prepare(const struct cn_context *context, struct cn_batch *batch,
-                              struct cn_span span, const struct cn_live *live)
-{
-    const struct siren_settings *settings = context->settings;
-    struct siren_state *state = context->state;
-    struct token_sets sets;
-    CN_TRY(token_sets(context, batch, span, SCOPE_STEP, &sets));
-    for (size_t i = 0; i < sets.count; i++)
-        if (sets.item[i].part == CN_PART_MAIN)
-            CN_TRY(select_places(context, batch, &sets.item[i], live->entropy_top));
-    struct cn_sum sum = sum_means(context, batch, span, live->entropy_top);
-    CN_TRY(context->ranks->sum(context->ranks->self, &sum, 1));
-    state->aggregate = cn_sum_mean(&sum);
-    state->answers = (double)sum.count;
-    if (!state->anchored && state->answers > 0) {
-        state->anchor = isnan(settings->anchor) ? state->aggregate : settings->anchor;
-        state->anchored = true;
-    }
-    return tokens_control(context, "siren", settings->coefficient, state->anchor, state->aggregate);
 }
 
 static enum cn_status loss(const struct cn_context *context, const struct cn_batch *batch,
@@ -168,6 +189,7 @@ const struct cn_entropy cn_entropy_siren = {
     .name = "siren",
     .summary = "the nucleus entropy at uncertain places is held at its initial value",
     .reference = "SIREN 2025, arXiv 2509.25133",
+    .needs = CN_NEEDS(entropy_top_old),
     .needs_live = CN_LIVE_BIT(entropy_top),
     .options = options,
     .settings_size = sizeof(struct siren_settings),

@@ -29,6 +29,7 @@ extern "C" {
     X(entropy_sampled, double,   TOKEN, SAMPLE,    F4, "entropy as the sampler saw it, nats")                      \
     X(logp_old,        double,   TOKEN, SCORE,     F4, "log-probability at the start of this rollout's updates")   \
     X(entropy_old,     double,   TOKEN, SCORE,     F4, "entropy, same weights")                                    \
+    X(entropy_top_old, double,   TOKEN, SCORE,     F4, "restricted entropy, same weights")                         \
     X(logp_ref,        double,   TOKEN, SCORE,     F4, "log-probability under the reference")                      \
     X(logp_anchor,     double,   TOKEN, SCORE,     F4, "log-probability under a further frozen policy")            \
     X(value_old,       double,   TOKEN, SCORE,     F4, "critic's estimate, reward units")                          \

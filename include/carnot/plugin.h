@@ -133,7 +133,7 @@ struct cn_hooks {
     enum cn_status (*shape)(const struct cn_context *context, struct cn_batch *batch);
     /* Once per optimizer step over `span`, with live values of the whole span if `needs_live` asked
      * for them: fills weight, touched, constants.  For the first update of a rollout these are the
-     * scored columns.  Logically collective. */
+     * scored columns, unless the old log-probabilities are the sampler's.  Logically collective. */
     enum cn_status (*prepare)(const struct cn_context *context, struct cn_batch *batch,
                               struct cn_span span, const struct cn_live *live);
     /* Per atom, after the surrogate: add to or scale the gradient.  Not collective. */

@@ -20,6 +20,7 @@ static const struct field fields[] = {
     {"logp_ref", CN_COLUMN_logp_ref, -1},
     {"logp_anchor", CN_COLUMN_logp_anchor, -1},
     {"entropy_old", CN_COLUMN_entropy_old, -1},
+    {"entropy_top_old", CN_COLUMN_entropy_top_old, -1},
     {"entropy_sampled", CN_COLUMN_entropy_sampled, -1},
     {"value_old", CN_COLUMN_value_old, -1},
     {"logp_new", -1, CN_CHANNEL_logp},
@@ -253,8 +254,14 @@ static enum cn_status imply_all(struct reading *r)
     struct cn_batch *b = &r->out->batch;
     CN_TRY(imply(r, CN_COLUMN_logp_old, -1, CN_CHANNEL_logp));
     CN_TRY(imply(r, CN_COLUMN_entropy_old, -1, CN_CHANNEL_entropy));
+    CN_TRY(imply(r, CN_COLUMN_entropy_top_old, -1, CN_CHANNEL_entropy_top));
     CN_TRY(imply(r, CN_COLUMN_value_old, -1, CN_CHANNEL_value));
     CN_TRY(imply(r, CN_COLUMN_entropy_old, CN_COLUMN_entropy_sampled, -1));
+    const double *top = r->channel[CN_CHANNEL_entropy_top];
+    if (top && !(b->written & CN_NEEDS(entropy_top_old))) {
+        memcpy(b->entropy_top_old, top, b->n_tokens * sizeof *top);
+        b->written |= CN_NEEDS(entropy_top_old);
+    }
     if (!(b->written & CN_NEEDS(token_reward)))
         for (size_t t = 0; t < b->n_tokens; t++)
             b->token_reward[t] = 0;

@@ -15,8 +15,9 @@ struct gradient_batch {
  * "role"; entries whose role is not 1 (policy) are ignored and may be null, and become NaN in
  * columns of doubles.  An array has to stand in every sequence or in none.
  *
- * Implied: score = reward; reward null = dropped as unscored; logp_new, entropy_new and value_new
- * are the old ones (exactly on policy); entropy_sampled = entropy_old; token_reward 0.
+ * Implied: score = reward; reward null = dropped as unscored; logp_new, entropy_new,
+ * entropy_top_new and value_new are the old ones (exactly on policy), entropy_top_old the new one
+ * if only that is there; entropy_sampled = entropy_old; token_reward 0.
  *
  * Memory from `arena`.  Fails: CN_ERR_DATA naming sequence and key.  Not collective. */
 enum cn_status gradient_batch_read(const struct cn_json *row, struct cn_arena *arena,

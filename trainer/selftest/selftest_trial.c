@@ -57,6 +57,7 @@ static void fill_token(struct trial *trial, struct cn_rng *rng, size_t t, size_t
     b->logp_ref[t] = b->logp_old[t] + 0.9 * (cn_rng_uniform(rng) - 0.4);
     b->logp_anchor[t] = b->logp_old[t] + 0.9 * (cn_rng_uniform(rng) - 0.5);
     b->entropy_old[t] = 0.1 + 2 * cn_rng_uniform(rng);
+    b->entropy_top_old[t] = 0.6 * b->entropy_old[t];
     b->entropy_sampled[t] = b->entropy_old[t];
     b->value_old[t] = cn_rng_uniform(rng);
     double move = moves[cn_rng_below(rng, sizeof moves / sizeof *moves)] +
@@ -208,6 +209,8 @@ void trial_on_policy(struct trial *trial)
     const struct cn_batch *b = &trial->batch;
     memcpy(trial->channel[CN_CHANNEL_logp], b->logp_old, b->n_tokens * sizeof(double));
     memcpy(trial->channel[CN_CHANNEL_entropy], b->entropy_old, b->n_tokens * sizeof(double));
+    memcpy(trial->channel[CN_CHANNEL_entropy_top], b->entropy_top_old,
+           b->n_tokens * sizeof(double));
     memcpy(trial->channel[CN_CHANNEL_value], b->value_old, b->n_tokens * sizeof(double));
 }
 
