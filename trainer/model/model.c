@@ -7,6 +7,8 @@
 #include "state.h"
 #include "value_head.h"
 
+#include "carnot/shared.h"
+
 #include <dlfcn.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -36,18 +38,6 @@ __attribute__((used)) static const any_function needed_by_torch[] = {
     (any_function)state_save,
 };
 
-/* Folder of the running program; false if it cannot be found out. */
-static bool program_folder(char *out, size_t size)
-{
-    ssize_t n = readlink("/proc/self/exe", out, size - 1);
-    if (n <= 0) return false;
-    out[n] = 0;
-    char *slash = strrchr(out, '/');
-    if (!slash) return false;
-    *slash = 0;
-    return true;
-}
-
 /* MKL cuts a product by the number of threads, which changes its last bits, unless this is set
  * before it is loaded; a value that somebody has set stays.  Where MKL does not know the processor
  * it changes nothing. */
@@ -57,35 +47,18 @@ static void keep_bits_of_products(void)
     setenv("MKL_CBWR", __builtin_cpu_supports("avx512f") ? "AVX512,STRICT" : "AVX2,STRICT", 0);
 }
 
-/* Opens libcarnot_torch.so: $CN_TORCH_SO, beside the program, or in the lib folder next to the
- * program's. */
 static enum cn_status open_shared(void **out)
 {
-    const char *chosen = getenv("CN_TORCH_SO");
-    char folder[PATH_BYTES], path[2][PATH_BYTES + 64];
+    char why[2 * PATH_BYTES];
     keep_bits_of_products();
-    if (chosen && *chosen) {
-        *out = dlopen(chosen, RTLD_NOW | RTLD_LOCAL);
-        if (!*out) return cn_fail(CN_ERR_MODEL, "CN_TORCH_SO: %s", dlerror());
-        return CN_OK;
-    }
-    if (!program_folder(folder, sizeof folder))
-        return cn_fail(
-            CN_ERR_MODEL,
-            "cannot find the program's own folder: set CN_TORCH_SO to libcarnot_torch.so");
-    snprintf(path[0], sizeof path[0], "%s/libcarnot_torch.so", folder);
-    snprintf(path[1], sizeof path[1], "%s/../lib/libcarnot_torch.so", folder);
-    for (int i = 0; i < 2; i++) {
-        if (access(path[i], R_OK) != 0) continue;
-        *out = dlopen(path[i], RTLD_NOW | RTLD_LOCAL);
-        if (!*out) return cn_fail(CN_ERR_MODEL, "%s: %s", path[i], dlerror());
-        return CN_OK;
-    }
-    return cn_fail(CN_ERR_MODEL,
-                   "no libcarnot_torch.so beside the program (%s): build with CN_WITH_TORCH=ON "
-                   "(launch/setup), "
-                   "or set CN_TORCH_SO, or use model.type = \"table\"",
-                   path[0]);
+    void *shared = cn_shared_open("CN_TORCH_SO", "libcarnot_torch.so", why, sizeof why);
+    if (!shared)
+        return cn_fail(CN_ERR_MODEL,
+                       "%s: build with CN_WITH_TORCH=ON (launch/setup), or set CN_TORCH_SO, or use "
+                       "model.type = \"table\"",
+                       why);
+    *out = shared;
+    return CN_OK;
 }
 
 /* The shared object stays open until the process ends: libtorch cannot be unloaded. */
