@@ -8,6 +8,7 @@ source=$1 bin=$2
 work=$(mktemp -d) || exit 1
 trap 'rm -rf "$work"' EXIT
 failed=0
+export FAKE_GPUS_FOLDER=$work
 
 ranks() { # ranks P arguments of test_comm...
     local n=$1
@@ -47,6 +48,11 @@ scene part_fail 4 4 10 'error: rank 3: no memory for 17 bytes'
 scene part_sleep 4 6 12 'rank 3 did not come to .* within 3 s .*; rank 1 waits in collective 2 (sum of second, 8 bytes; step 12, dreaming) of the odd ranks'
 scene part_apart 4 6 10 'ranks do different things: .*sum of everything'
 scene stop 4 75 10 'stopped together'
+scene gpu_shared 4 2 10 'ranks 1 and 3 have the same GPU, 0000:01:00.0 (fake) of host'
+scene gpu_absent 4 6 10 'rank 3: no GPU 250'
+scene gpu_refuses 4 6 10 'GPU 251 cannot join'
+scene gpu_stalls 4 6 12 'sum on GPUs of numbers, 8 bytes; .*) did not end within 3 s although every rank takes part'
+[ -e "$bin/libcarnot_nccl.so" ] || scene gpu_no_nccl 4 2 10 'run.device=cuda on 4 ranks needs NCCL: no libcarnot_nccl.so'
 
 timeout 120 "$source/launch/mpirun" --quiet --bin "$bin/carnot" -n 2 bench comm > "$work/out" 2>&1
 code=$? rows=$(grep -cE '^comm  (copy|sum|scatter_sum|gather|broadcast).* bytes: [0-9.]+ s, .* times the copy of' "$work/out")

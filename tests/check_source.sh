@@ -76,7 +76,7 @@ third_party() {
             grep -E "[<\"]($1)" | grep -vE "^($2)" | report third_party "only $2 may include this"
     }
     own 'cjson/|cJSON' 'trainer/core/json\.c'
-    own 'ATen/|c10/|torch/|cuda' 'trainer/model/'
+    own 'ATen/|c10/|torch/|cuda' 'trainer/model/|trainer/comm/comm_nccl\.c'
     own 'mpi\.h|nccl\.h' 'trainer/comm/'
     own 'hdf5|H5' 'trainer/store/'
     own 'pcre2|utf8proc' 'trainer/text/|rewards/regex\.c'

@@ -4,9 +4,11 @@
  *   test_comm             the conformance checks
  *   test_comm act SCENE   one of the faults below; ends with the exit code that a command would */
 #include "check.h"
+#include "fake_gpus.h"
 
 #include "carnot/comm.h"
 #include "carnot/log.h"
+#include "trainer/comm/backend.h"
 
 #include <stdlib.h>
 #include <unistd.h>
@@ -268,6 +270,76 @@ TEST(costs_are_counted_and_begin_anew)
     CHECK_INT(cn_comm_cost(comm).calls, 0);
 }
 
+/* ---- memory of GPUs: tests/fake_gpus.c stands in for NCCL ----------------------------------
+ */
+
+static struct comm_gpu gpu_of(const char *host, const char *bus)
+{
+    struct comm_gpu gpu = {.name = "some GPU"};
+    snprintf(gpu.host, sizeof gpu.host, "%s", host);
+    snprintf(gpu.bus, sizeof gpu.bus, "%s", bus);
+    return gpu;
+}
+
+TEST(ranks_with_a_gpu_each_may_sum_there)
+{
+    const struct comm_gpu gpus[] = {gpu_of("a", "0000:1B:00.0"), gpu_of("a", "0000:1C:00.0"),
+                                    gpu_of("b", "0000:1B:00.0"), gpu_of("b", "0001:1B:00.0")};
+    const int member[] = {0, 1, 2, 3};
+    CHECK_OK(comm_check_gpus(gpus, member, 4));
+    CHECK_OK(comm_check_gpus(gpus, member, 1));
+}
+
+TEST(two_ranks_with_one_gpu_are_named_by_their_numbers_in_the_whole)
+{
+    const struct comm_gpu gpus[] = {gpu_of("a", "0000:1B:00.0"), gpu_of("b", "0000:1B:00.0"),
+                                    gpu_of("b", "0000:1C:00.0"), gpu_of("b", "0000:1B:00.0")};
+    const int member[] = {1, 3, 5, 7};
+    CHECK_OK(comm_check_gpus(gpus, member, 3));
+    CHECK_FAILS(comm_check_gpus(gpus, member, 4), CN_ERR_CONFIG,
+                "ranks 3 and 7 have the same GPU, 0000:1B:00.0 (some GPU) of host b");
+    cn_fail_clear();
+}
+
+static void check_device_sums(struct cn_comm *c, int first, int stride)
+{
+    for (size_t k = 0; k < LENGTHS - 1; k++) {
+        const size_t n = lengths[k];
+        int64_t *x = malloc((n + 1) * sizeof *x);
+        float one[2] = {0.5f, (float)cn_comm_rank(c)};
+        size_t wrong = 0;
+        for (size_t i = 0; i < n; i++)
+            x[i] = number(rank, i);
+        const struct cn_comm_data data = data_of(CN_DTYPE_I64, x, n),
+                                  reals = data_of(CN_DTYPE_F32, one, 2);
+        CHECK_OK(cn_comm_device_sum(c, &data));
+        CHECK_OK(cn_comm_device_sum(c, &reals));
+        for (size_t i = 0; i < n; i++) {
+            int64_t expected = 0;
+            for (int r = first; r < size; r += stride)
+                expected += number(r, i);
+            wrong += x[i] != expected;
+        }
+        CHECK_INT(wrong, 0);
+        CHECK_NEAR(one[0], 0.5 * cn_comm_size(c), 0);
+        CHECK_NEAR(one[1], 0.5 * cn_comm_size(c) * (cn_comm_size(c) - 1), 0);
+        free(x);
+    }
+}
+
+TEST(sums_on_gpus_are_sums)
+{
+    CHECK_OK(cn_comm_device_open(comm, rank));
+    CHECK_OK(cn_comm_device_open(comm, rank));
+    check_device_sums(comm, 0, 1);
+}
+
+TEST(parts_sum_on_gpus_of_their_own)
+{
+    CHECK_OK(cn_comm_device_open(half, rank));
+    check_device_sums(half, rank % 2, 2);
+}
+
 /* ---- faults -----------------------------------------------------------------------------------
  */
 
@@ -360,6 +432,41 @@ static enum cn_status act_stop(void)
     return cn_fail(CN_STOPPED, "stopped together");
 }
 
+/* The last rank says `device` of its GPU; then everybody sums. */
+static enum cn_status sum_on_gpus(int device)
+{
+    int64_t x = 1;
+    const struct cn_comm_data data = data_of(CN_DTYPE_I64, &x, 1);
+    CN_TRY(cn_comm_device_open(comm, rank == size - 1 ? device : rank));
+    return cn_comm_device_sum(comm, &data);
+}
+
+static enum cn_status act_gpu_shared(void)
+{
+    return sum_on_gpus(1);
+}
+
+static enum cn_status act_gpu_absent(void)
+{
+    return sum_on_gpus(FAKE_ABSENT);
+}
+
+static enum cn_status act_gpu_refuses(void)
+{
+    return sum_on_gpus(FAKE_REFUSES);
+}
+
+static enum cn_status act_gpu_stalls(void)
+{
+    return sum_on_gpus(FAKE_STALLS);
+}
+
+static enum cn_status act_gpu_no_nccl(void)
+{
+    unsetenv("CN_NCCL_SO");
+    return sum_on_gpus(size - 1);
+}
+
 static int act(const char *name)
 {
     static const struct {
@@ -373,7 +480,12 @@ static int act(const char *name)
                   {"stop", act_stop},
                   {"part_fail", act_part_fail},
                   {"part_sleep", act_part_sleep},
-                  {"part_apart", act_part_apart}};
+                  {"part_apart", act_part_apart},
+                  {"gpu_shared", act_gpu_shared},
+                  {"gpu_absent", act_gpu_absent},
+                  {"gpu_refuses", act_gpu_refuses},
+                  {"gpu_stalls", act_gpu_stalls},
+                  {"gpu_no_nccl", act_gpu_no_nccl}};
     for (size_t i = 0; i < sizeof scenes / sizeof *scenes; i++) {
         if (strcmp(name, scenes[i].name) != 0) continue;
         enum cn_status status = cn_comm_close(comm, scenes[i].run());
@@ -387,6 +499,7 @@ static int act(const char *name)
 int main(int argc, char **argv)
 {
     const struct cn_comm_settings settings = {.timeout_s = 3};
+    setenv("CN_NCCL_SO", CN_TEST_BIN "/libfake_gpus.so", 1);
     if (cn_comm_open(&settings, &comm) != CN_OK) {
         printf("FAILED %s\n", cn_fail_message());
         return cn_status_exit_code(CN_ERR_COMM);

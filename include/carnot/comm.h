@@ -106,6 +106,21 @@ enum cn_status cn_comm_gather(struct cn_comm *comm, const struct cn_comm_data *d
 enum cn_status cn_comm_scatter_sum(struct cn_comm *comm, const struct cn_comm_data *data,
                                    const size_t *start);
 
+/* ---- memory of GPUs: ranks that have one each sum there
+ *
+ * NCCL moves these data (trainer/comm/comm_nccl.c, in libcarnot_nccl.so, which is opened on first
+ * use); the ranks still meet, wait and complain as above.  What has not met a GPU yet: all of that
+ * file.  One rank needs none of it. */
+
+/* Tells which of the GPUs that this process sees holds its data; the same again does nothing.
+ * Collective.  Fails: CN_ERR_CONFIG if this build has no NCCL, or if two ranks of `comm` have the
+ * same GPU; CN_ERR_COMM. */
+enum cn_status cn_comm_device_open(struct cn_comm *comm, int device);
+
+/* cn_comm_sum of data in that memory: F32 or I64.  Begins when everything that this process has
+ * launched on the GPU is done, and is over when it returns.  Collective. */
+enum cn_status cn_comm_device_sum(struct cn_comm *comm, const struct cn_comm_data *data);
+
 /* Plants a fault, to see that it is found: this rank leaves out its next call.  Not collective. */
 void cn_comm_skip_next(struct cn_comm *comm);
 

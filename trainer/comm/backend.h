@@ -47,4 +47,37 @@ struct comm_backend {
 extern const struct comm_backend comm_backend_self;
 extern const struct comm_backend comm_backend_mpi; /* built with CN_WITH_MPI */
 
+/* ---- memory of GPUs: beside a back end, which meets, compares, explains and moves host memory */
+
+enum { COMM_ID = 128 };
+
+/* A rank's GPU, as the others are told of it. */
+struct comm_gpu {
+    char host[64], bus[32], name[64]; /* bus: where it is plugged in, "0000:1B:00.0" */
+};
+
+/* What a rank needs to join the others; `id` is the same for all of them. */
+struct comm_device_place {
+    int device, rank, size;
+    unsigned char id[COMM_ID];
+    const struct comm_wait *wait;
+};
+
+/* All required. */
+struct comm_device {
+    enum cn_status (*describe)(int device, struct comm_gpu *out);
+    enum cn_status (*invite)(unsigned char id[COMM_ID]); /* one rank makes the id of all */
+    enum cn_status (*open)(const struct comm_device_place *place, void **self);
+    void (*close)(void *self, bool together); /* together: every rank is here, and none failed */
+    enum cn_status (*settle)(void *self);     /* waits for what this process has launched */
+    enum cn_status (*sum)(void *self, const struct cn_comm_data *data); /* after `settle` */
+};
+
+/* Symbol of libcarnot_nccl.so (trainer/comm/comm_nccl.c): const struct comm_device. */
+#define COMM_DEVICE_SYMBOL "comm_device_nccl"
+
+/* No two of the ranks `member` (n) may have the same of the GPUs `gpu` (n): NCCL hangs or refuses.
+ * Fails: CN_ERR_CONFIG, which names the first two and what to set. */
+enum cn_status comm_check_gpus(const struct comm_gpu *gpu, const int *member, int n);
+
 #endif

@@ -30,9 +30,8 @@ static void next_place(struct cn_comm *c, const char *kind, const char *what, ui
     if (c->whole != c) say(c->place.phase, c->whole->place.phase);
 }
 
-/* Begins a collective; *skip: this rank leaves it out. */
-static enum cn_status enter(struct cn_comm *c, const char *kind, const struct cn_comm_data *data,
-                            bool *skip)
+enum cn_status comm_enter(struct cn_comm *c, const char *kind, const struct cn_comm_data *data,
+                          bool *skip)
 {
     *skip = !c || c->skip || c->facts.size == 1;
     if (!c) return CN_OK;
@@ -47,8 +46,7 @@ static enum cn_status enter(struct cn_comm *c, const char *kind, const struct cn
     return CN_OK;
 }
 
-/* Ends it: a failure inside the back end leaves the others waiting. */
-static enum cn_status leave(struct cn_comm *c, enum cn_status status)
+enum cn_status comm_leave(struct cn_comm *c, enum cn_status status)
 {
     c->cost.move_s += comm_seconds() - c->began;
     if (status == CN_OK || c->failed != CN_OK) return status;
@@ -61,8 +59,8 @@ static enum cn_status leave(struct cn_comm *c, enum cn_status status)
 enum cn_status cn_comm_sum(struct cn_comm *c, const struct cn_comm_data *data)
 {
     bool skip;
-    CN_TRY(enter(c, "sum", data, &skip));
-    return skip ? CN_OK : leave(c, c->backend->sum(c->self, data));
+    CN_TRY(comm_enter(c, "sum", data, &skip));
+    return skip ? CN_OK : comm_leave(c, c->backend->sum(c->self, data));
 }
 
 enum cn_status cn_comm_sum_begin(struct cn_comm *c, const struct cn_comm_data *data)
@@ -75,7 +73,7 @@ enum cn_status cn_comm_sum_begin(struct cn_comm *c, const struct cn_comm_data *d
     c->cost.bytes += (double)c->place.bytes;
     c->begun = true;
     c->began = comm_seconds();
-    return leave(c, c->backend->sum_begin(c->self, data));
+    return comm_leave(c, c->backend->sum_begin(c->self, data));
 }
 
 void cn_comm_progress(struct cn_comm *c)
@@ -90,41 +88,41 @@ enum cn_status cn_comm_sum_finish(struct cn_comm *c, const char *what)
 {
     const struct cn_comm_data none = {what, CN_DTYPE_U8, NULL, 0};
     bool skip;
-    CN_TRY(enter(c, "end of sums", &none, &skip));
+    CN_TRY(comm_enter(c, "end of sums", &none, &skip));
     if (skip) return CN_OK;
     enum cn_status status = c->begun ? c->backend->sum_finish(c->self) : CN_OK;
     c->begun = false;
-    return leave(c, status);
+    return comm_leave(c, status);
 }
 
 enum cn_status cn_comm_max(struct cn_comm *c, const struct cn_comm_data *data)
 {
     bool skip;
-    CN_TRY(enter(c, "maximum", data, &skip));
-    return skip ? CN_OK : leave(c, c->backend->maximum(c->self, data, false));
+    CN_TRY(comm_enter(c, "maximum", data, &skip));
+    return skip ? CN_OK : comm_leave(c, c->backend->maximum(c->self, data, false));
 }
 
 enum cn_status cn_comm_broadcast(struct cn_comm *c, const struct cn_comm_data *data, int root)
 {
     bool skip;
-    CN_TRY(enter(c, "broadcast", data, &skip));
-    return skip ? CN_OK : leave(c, c->backend->broadcast(c->self, data, root));
+    CN_TRY(comm_enter(c, "broadcast", data, &skip));
+    return skip ? CN_OK : comm_leave(c, c->backend->broadcast(c->self, data, root));
 }
 
 enum cn_status cn_comm_gather(struct cn_comm *c, const struct cn_comm_data *data,
                               const size_t *start)
 {
     bool skip;
-    CN_TRY(enter(c, "gather", data, &skip));
-    return skip ? CN_OK : leave(c, c->backend->gather(c->self, data, start));
+    CN_TRY(comm_enter(c, "gather", data, &skip));
+    return skip ? CN_OK : comm_leave(c, c->backend->gather(c->self, data, start));
 }
 
 enum cn_status cn_comm_scatter_sum(struct cn_comm *c, const struct cn_comm_data *data,
                                    const size_t *start)
 {
     bool skip;
-    CN_TRY(enter(c, "scattered sum", data, &skip));
-    return skip ? CN_OK : leave(c, c->backend->scatter_sum(c->self, data, start));
+    CN_TRY(comm_enter(c, "scattered sum", data, &skip));
+    return skip ? CN_OK : comm_leave(c, c->backend->scatter_sum(c->self, data, start));
 }
 
 enum cn_status cn_comm_agree(struct cn_comm *c, const char *what, enum cn_status status)
@@ -233,6 +231,7 @@ static enum cn_status check_size(const struct cn_comm *c, int expected)
 /* Frees a whole or a part; `close`: its back end, too, which is collective. */
 static void comm_free(struct cn_comm *c, bool close)
 {
+    if (c->device) c->device_backend->close(c->device, close && c->failed == CN_OK);
     if (close) c->backend->close(c->self);
     free(c->member);
     free(c->logs);

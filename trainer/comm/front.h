@@ -1,4 +1,5 @@
-/* What comm.c (the calls) and meet.c (comparing, waiting, explaining) share. */
+/* What comm.c (the calls), device.c (those on GPUs) and meet.c (comparing, waiting, explaining)
+ * share. */
 #ifndef CARNOT_COMM_FRONT_H
 #define CARNOT_COMM_FRONT_H
 
@@ -29,6 +30,9 @@ struct cn_comm {
     struct cn_comm_settings settings;
     const struct comm_backend *backend;
     void *self;
+    const struct comm_device *device_backend; /* NULL: cn_comm_device_open was not called */
+    void *device;
+    int device_number;
     struct comm_facts facts;
     struct place place;
     struct cn_comm_cost cost;
@@ -51,6 +55,13 @@ static inline double comm_seconds(void)
     clock_gettime(CLOCK_MONOTONIC, &now);
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
+
+/* Begins a collective; *skip: this rank leaves it out. */
+enum cn_status comm_enter(struct cn_comm *comm, const char *kind, const struct cn_comm_data *data,
+                          bool *skip);
+
+/* Ends it: a failure inside the back end leaves the others waiting. */
+enum cn_status comm_leave(struct cn_comm *comm, enum cn_status status);
 
 /* Keeps the first failure of this communication and returns it. */
 enum cn_status comm_remember(struct cn_comm *comm, enum cn_status status, const char *message);

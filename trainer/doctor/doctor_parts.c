@@ -182,7 +182,9 @@ static void nccl_part(struct doctor *d)
                    "not found: needed only for several GPUs (it comes with PyTorch's CUDA wheel)");
     else
         doctor_say(d, built_nccl ? DOCTOR_OK : DOCTOR_NOTE, "NCCL", "%d.%d.%d%s", number / 10000,
-                   number / 100 % 100, number % 100, built_nccl ? "" : "; not used by this build");
+                   number / 100 % 100, number % 100,
+                   built_nccl ? "; adds up over several GPUs (not tried on any yet)"
+                              : "; not used by this build, whose libtorch has no CUDA");
 }
 
 static void hdf5_part(struct doctor *d)

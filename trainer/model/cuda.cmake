@@ -5,10 +5,7 @@
 #   kernels/device_rows.cu   needs nvcc            target cuda_kernels
 set(cuda_only ${CMAKE_SOURCE_DIR}/trainer/model/torch_cuda.cpp)
 set(cuda_none ${CMAKE_SOURCE_DIR}/trainer/model/torch_cuda_none.cpp)
-# crt/ is the part that PyTorch's wheel for CUDA 13 does not bring.
-find_path(CN_CUDA_INCLUDE crt/host_defines.h HINTS ${CN_TORCH_DIR}/../nvidia/cu13/include
-    ${CN_TORCH_DIR}/../nvidia/cuda_runtime/include ENV CUDA_HOME PATH_SUFFIXES include
-    PATHS /usr/local/cuda/include /opt/cuda/include)
+include(trainer/model/cuda_headers.cmake)
 find_program(CN_NVCC nvcc HINTS ENV CUDA_HOME PATH_SUFFIXES bin PATHS /usr/local/cuda/bin /opt/cuda/bin)
 set(cuda_kernels "")
 if(CN_NVCC)
@@ -47,7 +44,7 @@ else()
         set_target_properties(cuda_syntax PROPERTIES CXX_STANDARD 20 CXX_STANDARD_REQUIRED ON)
         message(STATUS "run.device=cuda: not built (this libtorch has no CUDA); its files are compiled only")
     else()
-        message(WARNING "run.device=cuda: neither built nor compiled: no headers (python3 -m pip install --target .deps/python nvidia-cuda-runtime nvidia-cuda-crt, or -DCN_CUDA_INCLUDE=DIR)")
+        message(WARNING "run.device=cuda: neither built nor compiled: no headers (launch/setup --device-headers, or -DCN_CUDA_INCLUDE=DIR)")
         set(CN_CUDA_INCLUDE "")
     endif()
 endif()
