@@ -299,7 +299,8 @@ static void mpi_progress(void *self)
 static enum cn_status mpi_sum_finish(void *self)
 {
     struct mpi *m = self;
-    CN_TRY(finish(m, m->begun, m->n_begun, false));
+    for (int i = 0; i < m->n_begun; i++)
+        CN_TRY(finish(m, &m->begun[i], 1, false));
     m->n_begun = 0;
     return CN_OK;
 }
