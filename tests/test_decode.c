@@ -135,6 +135,45 @@ TEST(refreshed_weights_are_the_ones_used)
     }
 }
 
+static long resident_pages(void)
+{
+    long size = 0, resident = 0;
+    FILE *file = fopen("/proc/self/statm", "r");
+    CHECK(file && fscanf(file, "%ld %ld", &size, &resident) == 2);
+    if (file) fclose(file);
+    return resident;
+}
+
+/* The context is long enough for a cache that rests; few of its pages are ever touched. */
+TEST(a_rest_gives_pages_back_and_changes_no_token)
+{
+    enum { CONTEXT = 60000 };
+    struct toy toy;
+    struct engine *engine;
+    struct sample before, after;
+    struct cn_draw draw = toy_draw(0, 0);
+    static int32_t ids[CONTEXT];
+    size_t slot;
+    CHECK_OK(toy_open(&toy, 11));
+    toy.shape.context = CONTEXT;
+    const struct engine_settings settings = {
+        .shape = &toy.shape, .slots = 2, .context = CONTEXT, .threads = 1};
+    CHECK_OK(engine_open(&settings, toy.buffer, toy.n, &engine));
+    CHECK_OK(sample_alone(engine, 3, 0, &before));
+    CHECK_OK(engine_slot_open(engine, ids, 3000, &draw, &slot));
+    const long used = resident_pages();
+    engine_rest(engine); /* a slot is open: nothing happens */
+    CHECK(resident_pages() > used - 100);
+    engine_slot_close(engine, slot);
+    engine_rest(engine);
+    CHECK(resident_pages() < used - 100);
+    CHECK_OK(sample_alone(engine, 3, 0, &after));
+    for (int t = 0; t < STEPS; t++)
+        CHECK(same_drawn(&after.drawn[t], &before.drawn[t]));
+    engine_close(engine);
+    cn_arena_free(&toy.arena);
+}
+
 TEST(bf16_buffers_serve_both_engines)
 {
     struct toy toy;

@@ -70,6 +70,32 @@ TEST(the_cache_has_keys_and_values_of_every_slot_in_whole_blocks)
     CHECK_INT(plan.bytes[PLAN_ENGINE], 2 * 256);
 }
 
+TEST(a_large_cache_and_activations_take_turns)
+{
+    struct plan plan;
+    struct cn_str text = {0};
+    struct plan_settings s = {.dtype = CN_DTYPE_F32,
+                              .engine_dtype = CN_DTYPE_F32,
+                              .trainable = true,
+                              .threads = 1,
+                              .slots = 1000,
+                              .context = 32,
+                              .atom_tokens = 1024,
+                              .longest = 32};
+    uint64_t sum = 0;
+    CHECK_OK(plan_make(&tiny, &s, &plan));
+    CHECK_INT(plan.never_at_once, 0); /* 8 MB of keys and values */
+    s.slots = 10000;
+    CHECK_OK(plan_make(&tiny, &s, &plan));
+    CHECK_INT(plan.never_at_once, plan.bytes[PLAN_ACTIVATIONS] + plan.bytes[PLAN_WORK]);
+    for (int i = 0; i < PLAN_PART_COUNT; i++)
+        sum += plan.bytes[i];
+    CHECK_INT(plan.total, sum - plan.never_at_once);
+    CHECK_OK(plan_print(&plan, 0, &text));
+    CHECK(strstr(text.data, "never at once"));
+    cn_str_free(&text);
+}
+
 TEST(checkpointing_and_smaller_atoms_need_less)
 {
     struct plan all, few, small;

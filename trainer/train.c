@@ -85,6 +85,7 @@ static enum cn_status learn(struct train *t, const struct cn_loss_call *call,
     CN_TRY(train_take(t, call, e));
     CN_TRY(drop_stale(t, e));
     cn_log_status_line(NULL);
+    if (t->session.roles.samples) cn_sampler_rest(t->session.sampler);
     cn_comm_place(comm, step, "scoring");
     CN_TRY(credit(t, call, e->batch, times));
     cn_comm_place(comm, step, "training");

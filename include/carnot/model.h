@@ -211,6 +211,10 @@ void cn_sampler_close(struct cn_sampler *take_sampler);
  */
 enum cn_status cn_sampler_refresh(struct cn_sampler *sampler);
 
+/* Nothing will be sampled for a while: the engine gives back memory that only open slots need (keys
+ * and values), so that sampling and training do not need theirs at once.  Optional. */
+void cn_sampler_rest(struct cn_sampler *sampler);
+
 /* Starts a sequence with `ids` (n >= 1): all but the last are computed now, the last is pending.
  * Fails: CN_ERR_BUG if no slot is free, CN_ERR_MODEL if n exceeds the context or an id the
  * vocabulary. */

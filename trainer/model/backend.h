@@ -91,6 +91,7 @@ struct cn_sampler_backend {
                            void **self);
     void (*close)(void *self);
     enum cn_status (*refresh)(void *self);
+    void (*rest)(void *self); /* may be NULL */
     enum cn_status (*slot_open)(void *self, const int32_t *ids, size_t n,
                                 const struct cn_draw *draw, size_t *slot);
     enum cn_status (*slot_fork)(void *self, size_t from, const struct cn_draw *draw, size_t *slot);

@@ -2,6 +2,7 @@
 #include "plan.h"
 
 #include "carnot/batch.h"
+#include "decode/cache.h"
 #include "shape.h"
 #include "shard.h"
 
@@ -31,6 +32,11 @@ static uint64_t round_up(uint64_t n, uint64_t unit)
 static uint64_t larger(uint64_t a, uint64_t b)
 {
     return a > b ? a : b;
+}
+
+static uint64_t smaller(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* ---- weights
@@ -182,6 +188,14 @@ static void plan_engine(const struct model_shape *s, const struct plan_settings 
              HEAD_ROWS * s->vocab + p->context * s->head_dim);
 }
 
+/* A cache of keys and values that is worth it gives its pages back before training begins. */
+static void plan_turns(struct plan *plan)
+{
+    const uint64_t sampling = plan->bytes[PLAN_CACHE],
+                   training = plan->bytes[PLAN_ACTIVATIONS] + plan->bytes[PLAN_WORK];
+    if (sampling >= CACHE_REST) plan->never_at_once = smaller(sampling, training);
+}
+
 static void plan_batch(const struct plan_settings *p, struct plan *plan)
 {
     uint64_t token = 0, sequence = 0;
@@ -233,11 +247,13 @@ enum cn_status plan_make(const struct model_shape *shape, const struct plan_sett
     plan_activations(shape, settings, &plan);
     plan_critic(settings, &plan);
     plan_engine(shape, settings, &plan);
+    plan_turns(&plan);
     plan_batch(settings, &plan);
     plan_loading(settings, &plan);
     for (int i = 0; i < PLAN_PART_COUNT; i++)
         if (__builtin_add_overflow(plan.total, plan.bytes[i], &plan.total))
             return cn_fail(CN_ERR_CONFIG, "the memory plan does not fit 64 bits");
+    plan.total -= plan.never_at_once;
     *out = plan;
     return CN_OK;
 }
@@ -258,6 +274,9 @@ enum cn_status plan_print(const struct plan *plan, uint64_t available, struct cn
     for (int i = 0; i < PLAN_PART_COUNT; i++)
         if (plan->bytes[i])
             CN_TRY(cn_str_format(out, "  %-52s %10.1f\n", names[i], megabytes(plan->bytes[i])));
+    if (plan->never_at_once)
+        CN_TRY(cn_str_format(out, "  %-52s %10.1f\n", "of these, never at once: sampling, training",
+                             -megabytes(plan->never_at_once)));
     CN_TRY(cn_str_format(out, "  %-52s %10.1f\n", "total", megabytes(plan->total)));
     if (!available) return cn_str_format(out, "  %-52s %10s\n", "available", "unknown");
     return cn_str_format(out, "  %-52s %10.1f\n", "available", megabytes(available));

@@ -60,7 +60,8 @@ enum plan_part {
 
 struct plan {
     uint64_t bytes[PLAN_PART_COUNT];
-    uint64_t total;
+    uint64_t never_at_once; /* of sampling or of training, which take turns (cn_sampler_rest) */
+    uint64_t total;         /* without it */
     uint64_t parameters;
 };
 

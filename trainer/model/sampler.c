@@ -54,6 +54,11 @@ enum cn_status cn_sampler_refresh(struct cn_sampler *sampler)
     return sampler->backend->refresh(sampler->self);
 }
 
+void cn_sampler_rest(struct cn_sampler *sampler)
+{
+    if (sampler->backend->rest) sampler->backend->rest(sampler->self);
+}
+
 enum cn_status cn_slot_open(struct cn_sampler *sampler, const int32_t *ids, size_t n,
                             const struct cn_draw *draw, size_t *slot)
 {

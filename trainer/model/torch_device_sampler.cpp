@@ -472,6 +472,7 @@ const struct cn_sampler_backend cn_sampler_device = {
     .open = sampler_open,
     .close = sampler_close,
     .refresh = sampler_refresh,
+    .rest = nullptr,
     .slot_open = sampler_slot_open,
     .slot_fork = sampler_slot_fork,
     .slot_append = sampler_slot_append,

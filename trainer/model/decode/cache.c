@@ -68,6 +68,13 @@ void cache_close(struct cache *cache)
     memset(cache, 0, sizeof *cache);
 }
 
+void cache_rest(struct cache *cache)
+{
+    const size_t bytes = cache_bytes(cache);
+    if (bytes < CACHE_REST || cache->n_spare < cache->slots * cache->slot_blocks) return;
+    madvise(cache->memory, bytes, MADV_DONTNEED);
+}
+
 static enum cn_status take_block(struct cache *cache, uint32_t *out)
 {
     CN_BUG_IF(cache->n_spare == 0);

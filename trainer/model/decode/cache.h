@@ -36,6 +36,11 @@ void cache_share(struct cache *cache, size_t from, size_t to);
 /* The slot is empty again. */
 void cache_release(struct cache *cache, size_t slot);
 
+/* Gives the pages back if no slot is in use; a cache below CACHE_REST bytes stays, since touching
+ * it anew would cost a small model more than its memory is worth. */
+enum { CACHE_REST = 64 << 20 };
+void cache_rest(struct cache *cache);
+
 static inline const uint32_t *cache_table(const struct cache *cache, size_t slot)
 {
     return cache->table + slot * cache->slot_blocks;

@@ -56,6 +56,11 @@ static enum cn_status decode_refresh(void *self)
     return engine_refresh(d->engine, buffers, n);
 }
 
+static void decode_rest(void *self)
+{
+    engine_rest(((struct decode *)self)->engine);
+}
+
 static enum cn_status decode_slot_open(void *self, const int32_t *ids, size_t n,
                                        const struct cn_draw *draw, size_t *slot)
 {
@@ -96,6 +101,7 @@ const struct cn_sampler_backend cn_sampler_decode = {
     .open = decode_open,
     .close = decode_close,
     .refresh = decode_refresh,
+    .rest = decode_rest,
     .slot_open = decode_slot_open,
     .slot_fork = decode_slot_fork,
     .slot_append = decode_slot_append,

@@ -101,6 +101,11 @@ enum cn_status engine_refresh(struct engine *engine, const struct cn_buffer *buf
                         engine->machine.pool);
 }
 
+void engine_rest(struct engine *engine)
+{
+    cache_rest(&engine->machine.cache);
+}
+
 const char *engine_isa(const struct engine *engine)
 {
     return engine->machine.kernels->name;

@@ -31,6 +31,9 @@ void engine_close(struct engine *take_engine);
 /* New weights; all slots must be closed. */
 enum cn_status engine_refresh(struct engine *engine, const struct cn_buffer *buffers, size_t n);
 
+/* See cn_sampler_rest. */
+void engine_rest(struct engine *engine);
+
 /* Arguments, results and failures of the rest: carnot/model.h. */
 enum cn_status engine_slot_open(struct engine *engine, const int32_t *ids, size_t n,
                                 const struct cn_draw *draw, size_t *slot);
