@@ -1,6 +1,7 @@
 /* Blocks of the cache, counted by reference. */
 #include "cache.h"
 
+#include <malloc.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -73,6 +74,11 @@ void cache_rest(struct cache *cache)
     const size_t bytes = cache_bytes(cache);
     if (bytes < CACHE_REST || cache->n_spare < cache->slots * cache->slot_blocks) return;
     madvise(cache->memory, bytes, MADV_DONTNEED);
+}
+
+void cache_wake(const struct cache *cache)
+{
+    if (cache_bytes(cache) >= CACHE_REST) malloc_trim(0);
 }
 
 static enum cn_status take_block(struct cache *cache, uint32_t *out)

@@ -41,6 +41,9 @@ void cache_release(struct cache *cache, size_t slot);
 enum { CACHE_REST = 64 << 20 };
 void cache_rest(struct cache *cache);
 
+/* Before a cache that rests is used again: what others freed meanwhile goes back to the system. */
+void cache_wake(const struct cache *cache);
+
 static inline const uint32_t *cache_table(const struct cache *cache, size_t slot)
 {
     return cache->table + slot * cache->slot_blocks;

@@ -97,6 +97,7 @@ enum cn_status engine_refresh(struct engine *engine, const struct cn_buffer *buf
 {
     for (size_t i = 0; i < engine->machine.cache.slots; i++)
         CN_BUG_IF(engine->slots[i].open);
+    cache_wake(&engine->machine.cache);
     return weights_bind(&engine->machine.weights, buffers, n, engine->machine.kernels,
                         engine->machine.pool);
 }
