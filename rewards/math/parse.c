@@ -190,8 +190,8 @@ static int16_t behind(struct parser *p, int16_t node, bool *more)
 {
     *more = true;
     if (parse_accept(p, TOKEN_SIGN, '^')) return exponent(p, node);
-    if (parse_is(p, TOKEN_SIGN, '!')) {
-        p->at++;
+    if (parse_accept(p, TOKEN_SIGN, '!')) {
+        if (parse_is(p, TOKEN_SIGN, '!')) return parse_fail(p, FAULT_SYNTAX); /* no (n!)! */
         return parse_adopt(p, parse_node(p, NODE_CALL, FUNCTION_FACTORIAL), node);
     }
     if (parse_accept(p, TOKEN_SIGN, '%'))
@@ -250,6 +250,7 @@ int16_t parse_term(struct parser *p)
     if (parse_accept(p, TOKEN_SIGN, 'p')) return negated(p, NODE_PLUS_MINUS);
     int16_t node = parse_power(p);
     while (node >= 0) {
+        if (parse_starts_tail(p)) break;
         bool divide = parse_is(p, TOKEN_SIGN, '/'), ratio = parse_is(p, TOKEN_SIGN, ':');
         if (ratio && p->no_bar) break; /* "{x : x > 1}" */
         if (divide || ratio || parse_is(p, TOKEN_SIGN, '*')) {
@@ -339,19 +340,6 @@ static int16_t parse_side(struct parser *p)
     return node;
 }
 
-/* Everything behind an "about" sign up to the next separator outside brackets is dropped. */
-static void skip_approximation(struct parser *p)
-{
-    for (int depth = 0; !parse_is(p, TOKEN_END, -1); p->at++) {
-        const struct token *token = parse_peek(p);
-        if (token->kind == TOKEN_OPEN) depth++;
-        if (token->kind == TOKEN_CLOSE && --depth < 0) return;
-        bool separator =
-            (token->kind == TOKEN_SIGN && strchr(",;", token->id)) || token->kind == TOKEN_JOIN;
-        if (!depth && separator) return;
-    }
-}
-
 /* "k in Z" */
 static void name_set(struct parser *p, int16_t operand)
 {
@@ -372,7 +360,7 @@ int16_t parse_relation(struct parser *p)
         bool name =
             p->tree->node[node].kind == NODE_SYMBOL || p->tree->node[node].kind == NODE_APPLY;
         if (relation == RELATION_ABOUT && (!name || chain >= 0)) {
-            skip_approximation(p);
+            parse_skip(p);
             break;
         }
         if (relation == RELATION_ABOUT) relation = RELATION_EQUAL;
@@ -395,7 +383,9 @@ static int16_t parse_item(struct parser *p)
     parse_label(p);
     if (!parse_accept(p, TOKEN_RELATION, RELATION_ABOUT))
         parse_accept(p, TOKEN_RELATION, RELATION_EQUAL);
-    return parse_relation(p);
+    int16_t node = parse_relation(p);
+    if (parse_starts_tail(p)) parse_skip(p);
+    return node;
 }
 
 /* Steps over the separators between two members; "and" behind a comma is one separator. */
@@ -420,6 +410,10 @@ static int16_t parse_answer(struct parser *p)
     int count = 1;
     while (first >= 0 && separators(p, &joined)) {
         if (parse_accept(p, TOKEN_DOTS, -1)) separators(p, &joined);
+        if (parse_starts_tail(p)) {
+            parse_skip(p);
+            continue;
+        }
         if (parse_is(p, TOKEN_END, -1)) break;
         if (list < 0) list = parse_adopt(p, parse_node(p, NODE_LIST, 0), first);
         if (++count > LIMIT_LIST) return parse_fail(p, FAULT_TOO_LARGE);

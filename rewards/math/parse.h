@@ -72,6 +72,8 @@ int parse_parts(const struct token *token);
 int16_t parse_part(struct parser *p, long count);
 
 void parse_label(struct parser *p); /* parse_around.c: steps over one */
+bool parse_starts_tail(const struct parser *p);
+void parse_skip(struct parser *p); /* up to the next separator outside of brackets */
 bool parse_starts_unit(const struct parser *p);
 int16_t parse_unit(struct parser *p, int16_t term);
 bool parse_starts_remark(const struct parser *p);

@@ -111,3 +111,34 @@ bool parse_remark(struct parser *p, int16_t node)
         p->at++;
     return parse_accept(p, TOKEN_CLOSE, ')');
 }
+
+/* "for all x", "where k is an integer": says for what the mathematics in front of it holds. */
+bool parse_starts_tail(const struct parser *p)
+{
+    static const char *const tails[] = {"for all", "for any", "for every", "where", NULL};
+    static const char *const quantifiers[] = {"all", "any", "every", NULL};
+    const struct token *token = parse_peek(p);
+    if (token->kind == TOKEN_UNKNOWN) return cn_text_is(token->text, "forall");
+    if (token->kind != TOKEN_TEXT && token->kind != TOKEN_WORD) return false;
+    for (const char *const *t = tails; *t; t++) {
+        struct cn_text front = token->text;
+        if (front.length > strlen(*t)) front.length = strlen(*t);
+        if (cn_text_is(front, *t)) return true;
+    }
+    if (!cn_text_is(token->text, "for")) return false;
+    for (const char *const *q = quantifiers; *q; q++)
+        if (cn_text_is(token[1].text, *q)) return true;
+    return false;
+}
+
+void parse_skip(struct parser *p)
+{
+    for (int depth = 0; !parse_is(p, TOKEN_END, -1); p->at++) {
+        const struct token *token = parse_peek(p);
+        if (token->kind == TOKEN_OPEN) depth++;
+        if (token->kind == TOKEN_CLOSE && --depth < 0) return;
+        bool separator =
+            (token->kind == TOKEN_SIGN && strchr(",;", token->id)) || token->kind == TOKEN_JOIN;
+        if (!depth && separator) return;
+    }
+}
