@@ -94,11 +94,12 @@ static const struct entry characters[] = {
 #undef CLOSE
 #undef NAME
 
-static bool found(const struct entry *entry, struct cn_text text, struct token *out)
+/* The text is the table's own, never the caller's, which may not live as long as the token. */
+static bool found(const struct entry *entry, struct token *out)
 {
     out->kind = entry->kind;
     out->id = entry->id;
-    out->text = entry->text ? cn_text(entry->text) : text;
+    out->text = cn_text(entry->text ? entry->text : entry->name);
     return true;
 }
 
@@ -108,7 +109,7 @@ static bool look_up(const struct entry *table, size_t n, struct cn_text text, st
     if (!text.length) return false;
     for (size_t i = 0; i < n; i++)
         if (table[i].name[0] == text.data[0] && cn_text_is(text, table[i].name))
-            return found(&table[i], text, out);
+            return found(&table[i], out);
     return false;
 }
 
