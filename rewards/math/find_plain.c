@@ -77,6 +77,18 @@ static size_t line_end(struct cn_text text, size_t at)
     return end ? (size_t)(end - text.data) : text.length;
 }
 
+/* "5 apples, which is more than 3": the part that states the answer. */
+static struct cn_text without_clause(struct cn_text text)
+{
+    static const char *const clauses[] = {", which ", ", because ", " because ",
+                                          ", since ", ", not ",     NULL};
+    for (const char *const *c = clauses; *c; c++) {
+        size_t at = find_text(text, 0, *c);
+        if (at != SIZE_MAX) text.length = at;
+    }
+    return text;
+}
+
 /* What follows the last anchor on its line, or on the next line that is not empty.  first: also
  * "final" must stand in front. */
 static struct found behind_last_anchor(struct cn_text reply, const char *const *words)
@@ -98,7 +110,7 @@ static struct found behind_last_anchor(struct cn_text reply, const char *const *
             end = line_end(reply, begin);
             rest = find_trim(find_slice(reply, begin, end));
         }
-        found = find_one(rest);
+        found = find_one(without_clause(rest));
     }
     return found;
 }
@@ -117,6 +129,8 @@ struct found find_final(struct cn_text reply)
 }
 
 /* ---- the last number ---- */
+
+enum { RANGE_MAX = 40 }; /* bytes in which "between" belongs to the "and" in front of a number */
 
 /* Bytes of sign and currency that end just before `at`. */
 static size_t front_of(struct cn_text text, size_t at, size_t floor)
@@ -154,6 +168,10 @@ static size_t behind_number(struct cn_text text, size_t at)
         n = number_length(text, i + 1, COMMAS_SEPARATE, true, &unclear);
         if (n) at = i + 1 + n;
     }
+    static const char *const scales[] = {" hundred", " thousand", " million",
+                                         " billion", " trillion", NULL};
+    if ((n = word_at(text, at, scales)) && (at + n == text.length || !is_letter(text.data[at + n])))
+        at += n;
     if (at < text.length && text.data[at] == '%') return at + 1;
     if (at + 1 < text.length && text.data[at] == '\\' && text.data[at + 1] == '%') return at + 2;
     return at;
@@ -172,11 +190,22 @@ static bool part_of_word(struct cn_text text, size_t begin, size_t end)
                  (n == 2 && strchr("snrt", text.data[end]) && strchr("tdh", text.data[end + 1])));
 }
 
-/* "not 7" */
+/* Whether the word in front of a number denies or bounds it: "not 7", "more than 7", "between 7 and
+ * 8". */
 static bool is_denied(struct cn_text text, size_t begin)
 {
-    bool word = begin > 4 && memcmp(text.data + begin - 4, "not ", 4) == 0;
-    return word && !is_letter(text.data[begin - 5]);
+    static const char *const words[] = {"not", "than", "least", "most", "between", NULL};
+    size_t end = begin;
+    while (end && text.data[end - 1] == ' ')
+        end--;
+    size_t at = end;
+    while (at && is_letter(text.data[at - 1]))
+        at--;
+    struct cn_text word = find_slice(text, at, end);
+    for (const char *const *w = words; *w; w++)
+        if (cn_text_is(word, *w)) return true;
+    struct cn_text before = find_slice(text, at > RANGE_MAX ? at - RANGE_MAX : 0, at);
+    return cn_text_is(word, "and") && find_text(before, 0, "between ") != SIZE_MAX;
 }
 
 static bool only_or(struct cn_text gap)

@@ -147,8 +147,12 @@ static int16_t degrees(struct parser *p, int16_t number)
         int16_t full = parse_integer(p, 180), pi = parse_node(p, NODE_CONSTANT, CONSTANT_PI);
         return parse_binary(p, NODE_MULTIPLY, number, parse_binary(p, NODE_DIVIDE, pi, full));
     }
-    int16_t node = parse_node(p, NODE_UNIT, 'd');
-    if (node >= 0) p->tree->node[node].unit = p->tree->node[node].unit_end = p->at;
+    int16_t node = parse_node(p, NODE_UNIT, 'd'), begin = p->at;
+    if (node < 0) return -1;
+    struct cn_text scale = parse_peek(p)->text; /* of temperature */
+    p->at = (int16_t)(p->at + (cn_text_is(scale, "C") || cn_text_is(scale, "F")));
+    p->tree->node[node].unit = begin;
+    p->tree->node[node].unit_end = p->at;
     return parse_adopt(p, node, number);
 }
 
@@ -403,13 +407,20 @@ static bool separators(struct parser *p, uint8_t *joined)
     }
 }
 
+static bool accept_dots(struct parser *p)
+{
+    bool dots = parse_accept(p, TOKEN_DOTS, -1);
+    p->tree->dots |= dots;
+    return dots;
+}
+
 static int16_t parse_answer(struct parser *p)
 {
     uint8_t joined = 0;
     int16_t first = parse_item(p), list = -1;
     int count = 1;
     while (first >= 0 && separators(p, &joined)) {
-        if (parse_accept(p, TOKEN_DOTS, -1)) separators(p, &joined);
+        if (accept_dots(p)) separators(p, &joined);
         if (parse_starts_tail(p)) {
             parse_skip(p);
             continue;
@@ -419,7 +430,10 @@ static int16_t parse_answer(struct parser *p)
         if (++count > LIMIT_LIST) return parse_fail(p, FAULT_TOO_LARGE);
         if (parse_adopt(p, list, parse_item(p)) < 0) return -1;
     }
-    parse_accept(p, TOKEN_DOTS, -1);
+    if (count > 1 || !parse_is(p, TOKEN_DOTS, -1))
+        accept_dots(p);
+    else
+        p->at++; /* "7..." is 7 */
     if (!parse_is(p, TOKEN_END, -1)) return parse_fail(p, FAULT_SYNTAX);
     if (list >= 0) p->tree->node[list].flag = joined;
     return list >= 0 ? list : first;
@@ -444,7 +458,7 @@ enum fault parse_text(struct cn_text text, enum commas commas, struct names *nam
     tree->names = names;
     tree->n_tokens = tree->n_nodes = 0;
     tree->root = -1;
-    tree->comma_unclear = false;
+    tree->comma_unclear = tree->dots = false;
     if (tree->text.length > LIMIT_TEXT) return FAULT_TOO_LARGE;
     enum fault fault = lex_text(tree, commas);
     if (fault) return fault;

@@ -3,10 +3,11 @@
 
 #include <string.h>
 
-/* Whether words bound or deny what follows: "at least 5", "not 5". */
+/* Whether words bound or deny what they stand beside: "at least 5", "not 5", "5 or more". */
 static bool is_bound(struct cn_text words)
 {
-    static const char *const bounds[] = {"not", "least", "most", "than", "between", "except", NULL};
+    static const char *const bounds[] = {"not",     "least",  "most", "than",
+                                         "between", "except", "or",   NULL};
     for (size_t i = 0; i < words.length;) {
         size_t begin = i;
         while (i < words.length && words.data[i] != ' ')
@@ -71,6 +72,7 @@ int16_t parse_unit(struct parser *p, int16_t term)
             if (!parse_expect(p, TOKEN_NUMBER, -1)) return -1;
             if (group && !parse_expect(p, TOKEN_CLOSE, '}')) return -1;
         } else if (word || joined) {
+            if (is_bound(token->text)) return parse_fail(p, FAULT_SYNTAX);
             p->at++;
         } else {
             break;

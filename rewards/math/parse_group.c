@@ -11,7 +11,10 @@ static int members(struct parser *p, int16_t parent)
     int n = 0;
     if (parent < 0) return -1;
     while (!parse_is(p, TOKEN_CLOSE, -1)) {
-        if (parse_accept(p, TOKEN_DOTS, -1)) continue;
+        if (parse_accept(p, TOKEN_DOTS, -1)) {
+            p->tree->dots = true;
+            continue;
+        }
         if (n == LIMIT_LIST) return parse_fail(p, FAULT_TOO_LARGE);
         if (parse_adopt(p, parent, parse_relation(p)) < 0) return -1;
         n++;

@@ -159,6 +159,7 @@ struct tree {
     int16_t n_tokens, n_nodes, root; /* root -1: not parsed */
     struct names *names;
     bool answers;       /* an answer, not the known one: its words multiply known names only */
+    bool dots;          /* a list leaves members out */
     bool comma_unclear; /* a comma may part a list or be a decimal comma ("1,22") */
 };
 

@@ -153,7 +153,7 @@ static bool trees_equal(struct verifier *v)
         for (int a = 0; a < 2; a++) {
             const struct term gold = {golds[g], golds[g]->root, 0};
             const struct term answer = {answers[a], answers[a]->root, 0};
-            if (gold.node < 0 || answer.node < 0) continue;
+            if (gold.node < 0 || answer.node < 0 || golds[g]->dots != answers[a]->dots) continue;
             if (terms_equal(&v->work, gold, answer)) return true;
         }
     return false;
@@ -413,6 +413,7 @@ static enum cn_status open_verifier(const struct math_rules *rules, struct cn_ar
     for (size_t i = 0; i < sizeof trees / sizeof *trees; i++) {
         trees[i]->n_nodes = trees[i]->n_tokens = 0;
         trees[i]->root = -1;
+        trees[i]->dots = false;
         trees[i]->answers = i >= 2;
     }
     for (int i = 0; i < LIMIT_NAMES; i++)
