@@ -7,8 +7,8 @@
  *     abs               |d|                   sign d              of no divergence
  *     k2                d^2 / 2               d                   of KL(policy || reference)
  *     k3                exp(-d) - 1 + d       1 - exp(-d)         of KL(reference || policy)
- *     k3, importance    r (exp(-d) - 1 + d)   r d                 of KL(policy || reference),
- * off-policy too straight_through  value of k3           d                   as k2
+ *     k3, importance    r (exp(-d) - 1 + d)   r d                 as k2, and off-policy, too
+ *     straight_through  value of k3           d                   as k2
  *
  * In the reward only k1 gives the true gradient: k3 there can push the wrong way.  Pairs that give
  * a wrong gradient are refused.
@@ -111,8 +111,7 @@ static struct term evaluate(enum form form, const struct kl_settings *settings, 
 /* ---- in the loss -------------------------------------------------------------------------------
  */
 
-/* The hook `add` of a form. */
-/* Arguments of a call of `add`. */
+/* Arguments of a call of the hook `add`. */
 struct addition {
     const struct cn_context *context;
     const struct cn_batch *batch;

@@ -5,8 +5,8 @@
  *
  *     round   so far   with spread   asked for        8 groups wanted
  *       0        0          0        8 (trainer)
- *       1        8          3        8                5 missing, 3/8 were good: ceil(5 / (3/8)) =
- * 14, 2       16          9        -                at most 8; one of the nine is surplus
+ *       1        8          3        8                5 missing, 3/8 good: 14, but at most 8
+ *       2       16          9        -                one of the nine is surplus
  *
  * Groups are kept in the order in which they were asked for, not in the order in which they were
  * finished, which would favour short answers. */

@@ -10,11 +10,12 @@
  * candidate are the first token and the one that ends the answer; without a candidate the
  * continuation begins at the prompt.  The loss is the algorithm's (DAPO in the paper).
  *
- * Paper and code: the released code also passes over special tokens and tokens of one character,
- * which ids do not show here; a branch's verifier sees the continuation only (judge=continuation),
- * where here the whole answer is judged and its budget is what the beginning left;
- * place=random is the paper's ablation.  With dynamic sampling a prompt is kept or given up by its
- * first answers, the paper looks at all 16.  CURE 2025, arXiv 2508.11016. */
+ * Paper and code: the released code also passes over special tokens and tokens of one character;
+ * methods see ids and no tokenizer, so only the end token, which `stop` tells, is passed over; a
+ * branch's verifier sees the continuation only (judge=continuation), where here the whole answer
+ * is judged and its budget is what the beginning left; place=random is the paper's ablation.  With
+ * dynamic sampling a prompt is kept or given up by its first answers, the paper looks at all 16.
+ * CURE 2025, arXiv 2508.11016. */
 #include "asking.h"
 #include "tokens.h"
 
