@@ -201,17 +201,131 @@ static void remove_folder(const char *folder)
     rmdir(folder);
 }
 
+/* Every way to restrict an entropy, and none. */
+static const struct cn_top tops[] = {
+    {CN_TOP_K, 4, true},       {CN_TOP_K, 3, false},        {CN_TOP_P, 0.7, true},
+    {CN_TOP_P, 0.7, false},    {CN_TOP_P_BELOW, 0.7, true}, {CN_TOP_P_BELOW, 0.7, false},
+    {CN_TOP_SHARE, 0.6, true}, {CN_TOP_SHARE, 0.6, false},  {CN_TOP_NONE, 0, false}};
+enum { TOPS = sizeof tops / sizeof *tops, VOCABULARY = 11 };
+
+static int falling(const void *a, const void *b)
+{
+    const double x = *(const double *)a, y = *(const double *)b;
+    return x > y ? -1 : x < y;
+}
+
+/* The restricted entropy of a distribution, by the definition in entropy.h. */
+static double restricted_entropy(const struct cn_top *top, double p[VOCABULARY])
+{
+    double taken = 0, sum = 0;
+    int kept = 0;
+    qsort(p, VOCABULARY, sizeof *p, falling);
+    switch (top->form) {
+    case CN_TOP_NONE:
+        kept = VOCABULARY;
+        break;
+    case CN_TOP_K:
+        kept = (int)top->amount;
+        break;
+    case CN_TOP_SHARE:
+        kept = VOCABULARY - (int)floor((1 - top->amount) * VOCABULARY);
+        break;
+    case CN_TOP_P:
+    case CN_TOP_P_BELOW:
+        while (taken < top->amount)
+            taken += p[kept++];
+        kept -= top->form == CN_TOP_P_BELOW;
+    }
+    taken = 0;
+    for (int k = 0; k < kept; k++) {
+        taken += p[k];
+        sum -= p[k] * log(p[k]);
+    }
+    return kept && top->renormalised ? sum / taken + log(taken) : sum;
+}
+
+static size_t last_policy_token(const struct bench *b, size_t s)
+{
+    size_t t = b->batch.seq_start[s + 1] - 1;
+    while (b->batch.role[t] != CN_ROLE_POLICY)
+        t--;
+    return t;
+}
+
+/* p (SEQUENCES, VOCABULARY): the distribution of the last policy token of each sequence, from the
+ * log-probability of every token there. */
+static void last_distributions(struct bench *b, double p[SEQUENCES][VOCABULARY])
+{
+    const struct cn_live_out out = {.logp = b->out.logp};
+    struct cn_atom atom = b->atom;
+    int32_t own[SEQUENCES];
+    atom.channels = CN_LIVE_BIT(logp);
+    for (int32_t v = 0; v <= VOCABULARY; v++) {
+        for (size_t s = 0; s < SEQUENCES; s++) {
+            int32_t *last = &b->batch.token[last_policy_token(b, s)];
+            if (v == 0) own[s] = *last;
+            *last = v < VOCABULARY ? v : own[s];
+        }
+        if (v == VOCABULARY) break; /* all is as it was */
+        CHECK_OK(cn_model_score(b->model, -1, &atom, &out));
+        for (size_t s = 0; s < SEQUENCES; s++)
+            p[s][v] = exp(b->out.logp[last_policy_token(b, s)]);
+    }
+}
+
+TEST(a_restricted_entropy_is_what_its_form_says)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        double p[SEQUENCES][VOCABULARY];
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        last_distributions(&b, p);
+        for (int k = 0; k < TOPS; k++) {
+            b.atom.top = tops[k];
+            CHECK_OK(cn_model_score(b.model, -1, &b.atom, &b.out));
+            for (size_t s = 0; s < SEQUENCES; s++)
+                CHECK_NEAR(b.out.entropy_top[last_policy_token(&b, s)],
+                           restricted_entropy(&tops[k], p[s]), 2e-6);
+        }
+        bench_close(&b);
+    }
+}
+
+TEST(without_the_token_that_reaches_the_mass_nothing_may_be_left)
+{
+    for (int i = 0; i < SUBJECTS; i++) {
+        struct bench b;
+        const struct cn_buffer *gradients;
+        size_t n;
+        CHECK_OK(bench_open(&b, &subjects[i]));
+        b.atom.top = (struct cn_top){CN_TOP_P_BELOW, 1e-6, true};
+        memset(b.grad.d_logp, 0, b.batch.n_tokens * sizeof(double));
+        memset(b.grad.d_entropy, 0, b.batch.n_tokens * sizeof(double));
+        memset(b.grad.d_value, 0, b.batch.n_tokens * sizeof(double));
+        CHECK_OK(cn_model_zero_gradients(b.model));
+        CHECK_OK(backward(&b));
+        for (size_t t = 0; t < b.batch.n_tokens; t++)
+            CHECK(b.out.entropy_top[t] == 0);
+        CHECK_OK(cn_model_gradients(b.model, &gradients, &n));
+        for (size_t k = 0; k < n; k++) {
+            float copy[4096];
+            CHECK(gradients[k].count <= 4096 && buffer_read(&gradients[k], copy));
+            for (size_t j = 0; j < gradients[k].count; j++)
+                CHECK(copy[j] == 0);
+        }
+        bench_close(&b);
+    }
+}
+
 TEST(gradients_are_the_slopes_of_the_channels)
 {
-    static const struct cn_top tops[] = {
-        {CN_TOP_K, 4, true}, {CN_TOP_K, 3, false}, {CN_TOP_NONE, 0, false}};
     if (strcmp(test_device(), "cuda") == 0) SKIP("moves weights one by one in host memory");
-    for (int i = 0; i < SUBJECTS * 3; i++) {
+    for (int i = 0; i < SUBJECTS * TOPS; i++) {
         struct bench b;
         const struct cn_buffer *weights, *gradients;
         size_t n;
-        CHECK_OK(bench_open(&b, &subjects[i / 3]));
-        b.atom.top = tops[i % 3];
+        CHECK_OK(bench_open(&b, &subjects[i / TOPS]));
+        b.atom.top = tops[i % TOPS];
         CHECK_OK(cn_model_zero_gradients(b.model));
         CHECK_OK(backward(&b));
         CHECK_OK(cn_model_gradients(b.model, &gradients, &n));
@@ -228,7 +342,7 @@ TEST(gradients_are_the_slopes_of_the_channels)
                 double low = objective(&b);
                 *w = before;
                 CHECK_NEAR(found, (high - low) / ((double)up - (double)down),
-                           subjects[i / 3].slack * (1 + fabs(found)));
+                           subjects[i / TOPS].slack * (1 + fabs(found)));
                 moved += fabs(found) > 1e-2;
             }
         CHECK(moved > 5);
