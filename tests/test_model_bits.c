@@ -1,5 +1,6 @@
 /* The size at which a matrix product is really split: the gradient of a whole atom and the weights
- * after steps have the same bits on any number of threads and with or without checkpointing. */
+ * after steps have the same bits on any number of threads and with or without checkpointing; and
+ * logits are really made in several chunks. */
 /* ctest labels: torch */
 #include "check.h"
 #include "device.h"
@@ -148,6 +149,97 @@ TEST(fp32_training_has_the_same_bits_on_any_number_of_threads)
 TEST(bf16_training_has_the_same_bits_on_any_number_of_threads)
 {
     compare(CN_DTYPE_BF16);
+}
+
+/* ---- chunks of the head
+ * -------------------------------------------------------------------------------------- */
+
+/* A vocabulary of which 64 rows of logits, the least that a chunk of the CPU path holds, fill it.
+ */
+static const char wide_text[] = "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": "
+                                "\"llama\", \"vocab_size\": 524288, \"hidden_size\": 8,"
+                                " \"intermediate_size\": 8, \"num_hidden_layers\": 1, "
+                                "\"num_attention_heads\": 1, \"num_key_value_heads\": 1,"
+                                " \"max_position_embeddings\": 256, \"rms_norm_eps\": 1e-5, "
+                                "\"rope_theta\": 10000.0, \"hidden_act\": \"silu\","
+                                " \"tie_word_embeddings\": false, \"initializer_range\": 0.3}";
+enum { CHUNK = 64, WIDE_TOKENS = 2 * (CHUNK + 1) };
+
+struct wide {
+    double logp[WIDE_TOKENS], entropy[WIDE_TOKENS], top[WIDE_TOKENS];
+    float *head; /* gradient of the head, its last tensor */
+    size_t n_head;
+};
+
+/* Two sequences of CHUNK answer tokens: one atom of two chunks, or two atoms of one. */
+static enum cn_status run_wide(bool apart, struct cn_arena *arena, struct wide *out)
+{
+    static const size_t lengths[] = {CHUNK + 1, CHUNK + 1};
+    struct cn_batch batch;
+    struct cn_json *init;
+    struct cn_model *model;
+    const struct cn_buffer *gradients;
+    double d[WIDE_TOKENS];
+    size_t n;
+    CN_TRY(cn_batch_init(&batch, arena, lengths, 2));
+    for (size_t t = 0; t < WIDE_TOKENS; t++) {
+        batch.group[t / (CHUNK + 1)] = (uint32_t)(t / (CHUNK + 1));
+        batch.token[t] = (int32_t)(t * 7919 % 524288);
+        batch.role[t] = t % (CHUNK + 1) ? CN_ROLE_POLICY : CN_ROLE_PROMPT;
+        d[t] = 1e-2 * ((double)(t * 7 % 13) - 6);
+    }
+    CN_TRY(cn_json_parse(cn_text(wide_text), "init", &init));
+    const struct cn_model_settings settings = {.type = "torch",
+                                               .init = init,
+                                               .device = test_device(),
+                                               .dtype = CN_DTYPE_F32,
+                                               .threads = 2,
+                                               .trainable = true,
+                                               .seed = 4};
+    CN_TRY(cn_model_open(&settings, &model));
+    const struct cn_live_out live = {
+        .logp = out->logp, .entropy = out->entropy, .entropy_top = out->top};
+    const struct cn_token_grad grad = {.d_logp = d, .d_entropy = d, .d_entropy_top = d};
+    CN_TRY(cn_model_zero_gradients(model));
+    for (size_t s = 0; s < (apart ? 2 : 1); s++) {
+        const struct cn_atom atom = {.batch = &batch,
+                                     .span = {s, apart ? s + 1 : 2},
+                                     .temperature = 1,
+                                     .top = {CN_TOP_P, 0.7, true},
+                                     .channels = CN_LIVE_BIT(logp) | CN_LIVE_BIT(entropy) |
+                                                 CN_LIVE_BIT(entropy_top)};
+        CN_TRY(cn_model_forward(model, &atom, &live));
+        CN_TRY(cn_model_backward(model, &grad));
+    }
+    CN_TRY(cn_model_gradients(model, &gradients, &n));
+    CN_BUG_IF(strcmp(gradients[n - 1].name, "lm_head.weight") != 0);
+    out->n_head = gradients[n - 1].count;
+    CN_TRY(CN_NEW(arena, out->n_head, &out->head));
+    CN_BUG_IF(!buffer_read(&gradients[n - 1], out->head));
+    cn_model_close(model);
+    cn_json_close(init);
+    return CN_OK;
+}
+
+/* So the chunks of an atom are no more than atoms of their own, in order. */
+TEST(an_atom_of_two_chunks_has_the_bits_of_two_atoms_of_one)
+{
+    struct cn_arena arena;
+    struct wide whole, apart;
+    double largest = 0;
+    if (strcmp(test_device(), "cuda") == 0) SKIP("a chunk of a GPU holds more rows");
+    cn_arena_init(&arena);
+    CHECK_OK(run_wide(false, &arena, &whole));
+    CHECK_OK(run_wide(true, &arena, &apart));
+    CHECK(memcmp(whole.logp, apart.logp, sizeof whole.logp) == 0);
+    CHECK(memcmp(whole.entropy, apart.entropy, sizeof whole.entropy) == 0);
+    CHECK(memcmp(whole.top, apart.top, sizeof whole.top) == 0);
+    CHECK_INT(whole.n_head, apart.n_head);
+    CHECK(memcmp(whole.head, apart.head, whole.n_head * sizeof *whole.head) == 0);
+    for (size_t j = 0; j < whole.n_head; j++)
+        largest = fmax(largest, fabs((double)whole.head[j]));
+    CHECK(largest > 1e-3);
+    cn_arena_free(&arena);
 }
 
 int main(int argc, char **argv)

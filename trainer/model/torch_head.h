@@ -2,7 +2,10 @@
  *
  * Rows go through the head in chunks; a row's softmax statistics are computed once even if it
  * predicts the first token of many answers.  Backward makes the logits of a chunk again, with the
- * same bits, unless all of them were small enough to keep. */
+ * same bits, unless all of them were small enough to keep.
+ *
+ * The rows of a chunk follow from the vocabulary alone and are no setting: the head's gradient is a
+ * sum over chunks in order, so another size would be another order of that sum. */
 #ifndef CARNOT_MODEL_TORCH_HEAD_H
 #define CARNOT_MODEL_TORCH_HEAD_H
 
