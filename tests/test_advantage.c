@@ -241,6 +241,33 @@ TEST(remax_asks_for_one_greedy_sample_per_prompt)
     fixture_close(&f);
 }
 
+TEST(each_part_is_whitened_by_itself)
+{
+    struct fixture f;
+    fixture_open(&f);
+    CHECK_OK(fixture_b0(&f));
+    for (size_t s = 3; s < 6; s++) {
+        f.batch.part[s] = CN_PART_AUXILIARY;
+        f.batch.reward[s] += 10;
+    }
+    CHECK_OK(fixture_recipe(
+        &f, "{\"advantage\": {\"type\": \"reward\", \"whiten\": \"population\"}}", NULL));
+    CHECK_OK(fixture_prepare(&f));
+    for (size_t begin = 0; begin < 6; begin += 3) {
+        double sum = 0, squares = 0, n = 0;
+        for (size_t s = begin; s < begin + 3; s++)
+            for (size_t t = f.batch.seq_start[s]; t < f.batch.seq_start[s + 1]; t++) {
+                if (!cn_batch_trained(&f.batch, s, t)) continue;
+                sum += f.batch.advantage[t];
+                squares += f.batch.advantage[t] * f.batch.advantage[t];
+                n++;
+            }
+        CHECK_NEAR(sum / n, 0, 1e-12);
+        CHECK_NEAR(squares / n, 1, 1e-6); /* but for the 1e-8 under the root */
+    }
+    fixture_close(&f);
+}
+
 int main(int argc, char **argv)
 {
     return check_main(argc, argv);

@@ -13,12 +13,39 @@
 
 TEST(m2po_drops_the_golden_tokens)
 {
-    OPEN(f);
-    CHECK_OK(fixture_recipe(&f, "{\"correction\": \"m2po\"}", NULL));
-    CHECK_OK(fixture_prepare(&f));
-    for (size_t t = 0; t < FIXTURE_B0_TOKENS; t++)
-        CHECK_NEAR(f.batch.correction[t], t != 3 && t != 6 && t != 7, 0);
-    fixture_close(&f);
+    /* Without token 3 the squares sum to 0.6684: a mean of 0.0477 over the 14 tokens that are left,
+     * though of 0.0446 over all 15. */
+    static const char *const corrections[] = {
+        "{\"correction\": \"m2po\"}",
+        "{\"correction\": {\"type\": \"m2po\", \"threshold\": 0.0446}}"};
+    for (size_t i = 0; i < 2; i++) {
+        OPEN(f);
+        CHECK_OK(fixture_recipe(&f, corrections[i], NULL));
+        CHECK_OK(fixture_prepare(&f));
+        for (size_t t = 0; t < FIXTURE_B0_TOKENS; t++)
+            CHECK_NEAR(f.batch.correction[t], t != 3 && t != 6 && t != 7, 0);
+        fixture_close(&f);
+    }
+}
+
+TEST(a_sequences_weight_is_the_product_or_the_geometric_mean_of_its_ratios)
+{
+    /* Sums of logp_old - logp_sampled of the six responses of B0, without the environment's. */
+    static const double sum[] = {-.01, .95, -.71, -.02, .01, .04}, length[] = {3, 2, 3, 2, 3, 2};
+    static const char *const levels[] = {"sequence", "geometric"};
+    for (size_t i = 0; i < 2; i++) {
+        char text[128];
+        OPEN(f);
+        snprintf(text, sizeof text,
+                 "{\"correction\": {\"type\": \"truncate\", \"cap\": 9, \"level\": \"%s\"}}",
+                 levels[i]);
+        CHECK_OK(fixture_recipe(&f, text, NULL));
+        CHECK_OK(fixture_prepare(&f));
+        for (size_t s = 0; s < 6; s++)
+            CHECK_NEAR(f.batch.correction[f.batch.seq_start[s]], exp(sum[s] / (i ? length[s] : 1)),
+                       1e-12);
+        fixture_close(&f);
+    }
 }
 
 TEST(rejection_compares_the_golden_divergences)
@@ -55,14 +82,20 @@ TEST(rejection_compares_the_golden_divergences)
 
 TEST(opsm_drops_only_the_golden_response)
 {
-    OPEN(f);
-    CHECK_OK(
-        fixture_recipe(&f, "{\"correction\": {\"type\": \"opsm\", \"threshold\": 0.05}}", NULL));
-    CHECK(f.recipe.prepare_live);
-    CHECK_OK(fixture_prepare(&f));
-    for (size_t s = 0; s < 6; s++)
-        CHECK_NEAR(f.batch.correction[f.batch.seq_start[s]], s != 2, 0);
-    fixture_close(&f);
+    /* Response 2: the mean of sampled - new is 0.22, that of sampled - old 0.2367. */
+    static const double thresholds[] = {0.05, 0.23};
+    for (size_t i = 0; i < 2; i++) {
+        char text[128];
+        OPEN(f);
+        snprintf(text, sizeof text, "{\"correction\": {\"type\": \"opsm\", \"threshold\": %g}}",
+                 thresholds[i]);
+        CHECK_OK(fixture_recipe(&f, text, NULL));
+        CHECK(f.recipe.prepare_live);
+        CHECK_OK(fixture_prepare(&f));
+        for (size_t s = 0; s < 6; s++)
+            CHECK_NEAR(f.batch.correction[f.batch.seq_start[s]], i || s != 2, 0);
+        fixture_close(&f);
+    }
 }
 
 /* ---- shaping -----------------------------------------------------------------------------------
