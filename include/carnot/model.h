@@ -38,9 +38,10 @@ struct cn_model_settings {
     const char *path; /* Hugging Face folder; NULL: random start from `init` */
     const struct cn_json
         *init; /* a config.json as an object: the shape of a random start; NULL if path is set */
-    const char *device;          /* "cpu", "cuda" */
-    enum cn_dtype dtype;         /* of the weights that compute: F32 or BF16 (with F32 master) */
-    int threads;                 /* 0: cores of the affinity mask */
+    const char *device;  /* "cpu", "cuda" */
+    int gpu;             /* "cuda": which of those that this process sees, modulo their number */
+    enum cn_dtype dtype; /* of the weights that compute: F32 or BF16 (with F32 master) */
+    int threads;         /* 0: cores of the affinity mask */
     bool checkpoint_activations; /* recompute each layer in backward */
     bool trainable;              /* false: no master copy, gradients or moments */
     bool value_head; /* gives the channel value; its weights are 0, or path/state's where those are
@@ -114,6 +115,24 @@ enum cn_status cn_model_weights(struct cn_model *model, const struct cn_buffer *
 /* Lends the same gradient as it lies in memory: the flat space that is shared out, then a value
  * head's.  A step needs the sum over all ranks in this rank's own share, and in the value head. */
 enum cn_status cn_model_flat_gradient(struct cn_model *model, struct cn_buffer out[2], size_t *n);
+
+/* ---- exact sums of the flat space's gradient, for a back end whose gradient the host cannot read
+ *
+ * One integer per element, which counts CN_FIXED_UNIT (trainer/gradient_sum.h), lies beside the
+ * gradient; cn_model_zero_gradients makes all of them 0. */
+#define CN_FIXED_UNIT 0x1p-44
+
+/* Lends the integers (I64); the first call makes them.  *fits: every element that was added was
+ * below its limit.  out->count: 0 where a back end has none, since the host can read its gradient.
+ * Fails: CN_ERR_MEMORY. */
+enum cn_status cn_model_fixed(struct cn_model *model, struct cn_buffer *out, bool *fits);
+
+/* Adds the gradient, rounded to the nearest integer, and makes it 0.  An element that is not below
+ * `limit` adds nothing. */
+enum cn_status cn_model_fixed_add(struct cn_model *model, double limit);
+
+/* The gradient becomes what the integers say; fits = false: it has an element that is no number. */
+enum cn_status cn_model_fixed_read(struct cn_model *model, bool fits);
 
 /* Lends the weights in the dtype that computes (F32 or BF16), in host memory, with Hugging Face's
  * names; the same list for every process that has opened the same model.  Valid until the next step

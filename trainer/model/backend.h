@@ -47,6 +47,10 @@ struct cn_model_backend {
     enum cn_status (*gradients)(void *self, const struct cn_buffer **out, size_t *n);
     enum cn_status (*weights)(void *self, const struct cn_buffer **out, size_t *n);
     enum cn_status (*flat_gradient)(void *self, struct cn_buffer out[2], size_t *n);
+    /* All three, or none: the gradient lies in host memory. */
+    enum cn_status (*fixed)(void *self, struct cn_buffer *out, bool *fits);
+    enum cn_status (*fixed_add)(void *self, double limit);
+    enum cn_status (*fixed_read)(void *self, bool fits);
     enum cn_status (*step)(void *self, const struct cn_step_options *options,
                            struct cn_step_result *result);
     enum cn_status (*freeze)(void *self, const char *path, int *copy);

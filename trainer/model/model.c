@@ -204,6 +204,26 @@ enum cn_status cn_model_flat_gradient(struct cn_model *model, struct cn_buffer o
     return model->backend->flat_gradient(model->self, out, n);
 }
 
+enum cn_status cn_model_fixed(struct cn_model *model, struct cn_buffer *out, bool *fits)
+{
+    if (model->backend->fixed) return model->backend->fixed(model->self, out, fits);
+    *out = (struct cn_buffer){.dtype = CN_DTYPE_I64, .device = -1};
+    *fits = true;
+    return CN_OK;
+}
+
+enum cn_status cn_model_fixed_add(struct cn_model *model, double limit)
+{
+    CN_BUG_IF(!model->backend->fixed_add);
+    return model->backend->fixed_add(model->self, limit);
+}
+
+enum cn_status cn_model_fixed_read(struct cn_model *model, bool fits)
+{
+    CN_BUG_IF(!model->backend->fixed_read);
+    return model->backend->fixed_read(model->self, fits);
+}
+
 enum cn_status cn_model_compute_weights(struct cn_model *model, const struct cn_buffer **out,
                                         size_t *n)
 {

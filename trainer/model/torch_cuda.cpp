@@ -41,6 +41,11 @@ int cuda_devices(std::string &description)
     return count;
 }
 
+void cuda_use(int device)
+{
+    C10_CUDA_CHECK(cudaSetDevice(device));
+}
+
 int cuda_capability()
 {
     int device = 0, major = 0, minor = 0;

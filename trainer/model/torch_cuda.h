@@ -12,6 +12,9 @@
  * 141 GB", or why there are none. */
 int cuda_devices(std::string &description);
 
+/* Makes a device the current one of this thread: streams and graphs are its own from then on. */
+void cuda_use(int device);
+
 /* Compute capability of the current device, ten times the version: 90 for Hopper. */
 int cuda_capability();
 

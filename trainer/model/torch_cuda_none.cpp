@@ -7,6 +7,10 @@ int cuda_devices(std::string &description)
     return 0;
 }
 
+void cuda_use(int)
+{
+}
+
 int cuda_capability()
 {
     return 0;

@@ -5,6 +5,7 @@
  * numbers, where no GPU is; it computes on one thread.
  *
  *   torch_device_weights.cpp    views of the flat weights, AdamW, files
+ *   torch_device_fixed.cpp      exact sums of gradients
  *   torch_device_attention.cpp  variable-length attention with shared prompts
  *   torch_device_layers.cpp     the transformer, one autograd graph per layer
  *   torch_device_rows.cpp       rows over the vocabulary: statistics, gradient, draw
@@ -71,6 +72,7 @@ struct device_model {
     at::Device device = at::kCPU;
     at::ScalarType type = at::kFloat;
     at::Tensor master, gradient, m, v; /* F32, flat; the last three if trainable */
+    at::Tensor fixed, misfits;         /* exact sum: I64, flat; whether an element was too large */
     device_weights weights;
     std::vector<device_tensors> gradients; /* views of `gradient` */
     std::vector<device_weights> copies;
@@ -124,6 +126,11 @@ void device_weights_take(device_model &model, const at::Tensor &flat);
 void device_weights_refresh(device_model &model);
 /* Turns the leaves of the weights into collectors of gradients. */
 void device_weights_train(device_model &model);
+
+/* Exact sums: as cn_model_fixed and those behind it. */
+void device_fixed(device_model &model, cn_buffer &out, bool &fits);
+void device_fixed_add(device_model &model, double limit);
+void device_fixed_read(device_model &model, bool fits);
 
 /* As the functions of the same name in torch_model.h. */
 const device_weights &device_weights_at(const device_model &model, int copy);

@@ -33,16 +33,18 @@ at::Device find_device(const cn_model_settings &s)
 {
     std::string description;
     if (strcmp(s.device, "cpu-operators") == 0) return at::kCPU;
-    if (cuda_devices(description) == 0)
+    const int n = cuda_devices(description), gpu = n ? s.gpu % n : 0;
+    if (n == 0)
         torch_check(cn_fail(CN_ERR_CONFIG,
                             "run.device=cuda: %s (carnot doctor tells more); use run.device=cpu",
                             description.c_str()));
+    cuda_use(gpu);
     if (s.dtype == CN_DTYPE_BF16 && cuda_capability() < 80)
         torch_check(cn_fail(CN_ERR_CONFIG,
                             "run.device=cuda: model.dtype=bf16 needs compute capability 8.0, this "
                             "device has %d.%d: use model.dtype=f32",
                             cuda_capability() / 10, cuda_capability() % 10));
-    return at::Device(at::kCUDA, 0);
+    return at::Device(at::kCUDA, (at::DeviceIndex)gpu);
 }
 
 /* Weights in host memory, F32. */
@@ -215,6 +217,10 @@ enum cn_status device_zero_gradients(void *self)
     device_model &model = model_of(self);
     return device_guard(&model, [&] {
         if (model.gradient.defined()) model.gradient.zero_();
+        if (model.fixed.defined()) {
+            model.fixed.zero_();
+            model.misfits.zero_();
+        }
         const struct adamw &head = model.host->value.all;
         if (head.gradient) std::fill(head.gradient, head.gradient + head.n, 0.0f);
     });
@@ -257,6 +263,21 @@ enum cn_status device_flat_gradient(void *self, struct cn_buffer out[2], size_t 
         out[0] = torch_flat(model.gradient);
         *n = 1 + value_head_flat_gradient(&model.host->value, &out[1]);
     });
+}
+
+enum cn_status device_lend_fixed(void *self, struct cn_buffer *out, bool *fits)
+{
+    return device_guard(&model_of(self), [&] { device_fixed(model_of(self), *out, *fits); });
+}
+
+enum cn_status device_add_fixed(void *self, double limit)
+{
+    return device_guard(&model_of(self), [&] { device_fixed_add(model_of(self), limit); });
+}
+
+enum cn_status device_read_fixed(void *self, bool fits)
+{
+    return device_guard(&model_of(self), [&] { device_fixed_read(model_of(self), fits); });
 }
 
 enum cn_status device_lend_weights(void *self, const struct cn_buffer **out, size_t *n)
@@ -400,6 +421,9 @@ const struct cn_model_backend cn_model_backend_torch_device = {
     .gradients = device_gradients,
     .weights = device_lend_weights,
     .flat_gradient = device_flat_gradient,
+    .fixed = device_lend_fixed,
+    .fixed_add = device_add_fixed,
+    .fixed_read = device_read_fixed,
     .step = device_step_model,
     .freeze = device_freeze,
     .save = device_save_model,
