@@ -6,7 +6,9 @@
 
 #include "carnot/json.h"
 #include "carnot/model.h"
+#include "trainer/gradient_sum.h"
 
+#include <stdlib.h>
 #include <unistd.h>
 
 static const char init_text[] =
@@ -169,6 +171,97 @@ TEST(what_is_sampled_in_bf16_is_what_is_trained)
     CHECK(worst > 1e-6); /* it really was another type */
     bench_close(&half);
     bench_close(&full);
+}
+
+/* What an element of a gradient may be: ties between two integers, others' signs, and nothing. */
+static float gradient_value(size_t i, int round)
+{
+    static const float odd[] = {0,       0x1p-45f, 3 * 0x1p-45f, -0x1p-45f,
+                                200.25f, -1e-7f,   1e-30f,       127.99f};
+    if (i % 16 == 4 && i > 8192) return 100.25f; /* the CPU has a faster way below 128 */
+    if (i % 16 < 8) return odd[i % 8];
+    return (float)((double)((i * 2654435761u + (size_t)round * 97u) % 100003) * 1e-6 - 0.05);
+}
+
+static bool fill_gradient(struct cn_model *model, int round)
+{
+    struct cn_buffer flat[2];
+    size_t n;
+    if (cn_model_flat_gradient(model, flat, &n) != CN_OK) return false;
+    float *x = malloc(flat[0].count * sizeof *x);
+    for (size_t i = 0; i < flat[0].count; i++)
+        x[i] = gradient_value(i, round);
+    const bool written = buffer_write(&flat[0], x);
+    free(x);
+    return written;
+}
+
+/* Two atoms through an exact sum; false if something failed. */
+static bool sum_two(struct cn_model *model, struct gradient_sum **sum)
+{
+    const struct gradient_sum_options options = {.model = model, .threads = 2, .exact = true};
+    if (gradient_sum_open(&options, sum) != CN_OK || gradient_sum_begin(*sum, 2) != CN_OK)
+        return false;
+    for (int round = 0; round < 2; round++)
+        if (!fill_gradient(model, round) || gradient_sum_add(*sum) != CN_OK) return false;
+    return gradient_sum_flush(*sum) == CN_OK && gradient_sum_end(*sum, true) == CN_OK;
+}
+
+TEST(exact_sums_have_the_same_bits_on_the_device)
+{
+    struct cn_model *cpu, *device;
+    struct gradient_sum *sums[2] = {NULL, NULL};
+    struct cn_buffer expected[2], found[2], integers;
+    size_t n;
+    bool fits;
+    CHECK_OK(open_model("cpu", CN_DTYPE_F32, &cpu));
+    CHECK_OK(open_model(operators(), CN_DTYPE_F32, &device));
+    CHECK(sum_two(cpu, &sums[0]));
+    CHECK(sum_two(device, &sums[1]));
+    CHECK_OK(cn_model_fixed(device, &integers, &fits));
+    CHECK(fits && integers.count > 0 && integers.dtype == CN_DTYPE_I64);
+    CHECK_OK(cn_model_flat_gradient(cpu, expected, &n));
+    CHECK_OK(cn_model_flat_gradient(device, found, &n));
+    CHECK(buffers_equal(&expected[0], &found[0]));
+    float *x = malloc(found[0].count * sizeof *x);
+    CHECK(buffer_read(&found[0], x));
+    CHECK_NEAR(x[4], 400.5, 0);
+    CHECK_NEAR(x[2], 4 * 0x1p-44, 0); /* a tie goes to the even integer, twice */
+    CHECK_NEAR(x[1], 0, 0);
+    free(x);
+    gradient_sum_close(sums[0]);
+    gradient_sum_close(sums[1]);
+    cn_model_close(cpu);
+    cn_model_close(device);
+}
+
+TEST(an_element_that_does_not_fit_spoils_the_sum_on_the_device)
+{
+    static const float bad[] = {NAN, INFINITY, -INFINITY, 0x1p17f};
+    struct cn_model *model;
+    struct gradient_sum *sum;
+    struct cn_buffer flat[2], first;
+    size_t n;
+    float value;
+    CHECK_OK(open_model(operators(), CN_DTYPE_F32, &model));
+    CHECK(sum_two(model, &sum));
+    CHECK_OK(cn_model_flat_gradient(model, flat, &n));
+    first = flat[0];
+    first.count = 1;
+    for (size_t i = 0; i < sizeof bad / sizeof *bad; i++) { /* 2^17 is the limit of two atoms */
+        CHECK_OK(gradient_sum_begin(sum, 2));
+        CHECK(fill_gradient(model, 0) && buffer_write(&first, &bad[i]));
+        CHECK_OK(gradient_sum_add(sum));
+        CHECK_OK(gradient_sum_end(sum, true));
+        CHECK(buffer_read(&first, &value) && isnan(value));
+    }
+    CHECK_OK(gradient_sum_begin(sum, 2));
+    CHECK(fill_gradient(model, 0));
+    CHECK_OK(gradient_sum_add(sum));
+    CHECK_OK(gradient_sum_end(sum, true));
+    CHECK(buffer_read(&first, &value) && value == 0);
+    gradient_sum_close(sum);
+    cn_model_close(model);
 }
 
 TEST(what_does_not_fit_is_named_with_its_key)

@@ -73,7 +73,7 @@ static enum cn_status make_plan(const struct session *s,
     struct model_shape critic = *shape;
     struct plan_settings settings = {
         .trainable = true,
-        .exact_sum = t->run.deterministic && strcmp(t->run.device, "cuda") != 0,
+        .exact_sum = t->run.deterministic,
         .shards = t->parallel.shard_optimizer ? (size_t)cn_comm_size(s->roles.side) : 1,
         .checkpoint_activations = t->update.checkpoint_activations,
         .atom_tokens = (size_t)t->update.atom_tokens,
@@ -106,12 +106,11 @@ enum cn_status dry_run_bytes(const struct session *s, uint64_t *bytes)
     return CN_OK;
 }
 
-/* Memory of what computes, a GPU's if the run is on one; the ranks of a host share what it has. */
+/* Memory of what computes: a rank has a GPU of its own, or its share of what the host has. */
 static uint64_t available(const struct session *s)
 {
-    const uint64_t all =
-        strcmp(s->settings.run.device, "cuda") == 0 ? plan_device_memory() : plan_available("");
-    return all / (uint64_t)cn_comm_local_size(s->comm);
+    if (strcmp(s->settings.run.device, "cuda") == 0) return plan_device_memory();
+    return plan_available("") / (uint64_t)cn_comm_local_size(s->comm);
 }
 
 enum cn_status dry_run_check(const struct session *s, const struct supervised_settings *supervised)

@@ -8,7 +8,6 @@
 #include <string.h>
 
 enum {
-    SCALE = 44,   /* an integer counts 2^-SCALE */
     BLOCK = 4096, /* elements looked at together */
     BUCKET =
         25 * (1 << 20) / 4, /* floats whose sum begins together; at the end up to twice as many */
@@ -25,12 +24,14 @@ struct gradient_sum {
     struct gradient_sum_options options;
     struct pool *pool;
     struct cn_buffer array[2]; /* the model's gradient: flat space and value head */
-    size_t n_arrays, n;        /* elements in all */
-    int64_t *sum;              /* (n), the arrays end to end; NULL: floats */
-    size_t *start[2];          /* (ranks + 1) shares of each array */
-    double limit;              /* largest element that n_atoms of them cannot overflow */
-    bool *spoiled;             /* (threads) an element that does not fit was met */
-    struct piece range;        /* what all threads read or copy */
+    size_t n_arrays;
+    struct cn_buffer fixed; /* exact: integers of the flat space, if the model keeps them */
+    size_t first, n;        /* the first array whose integers are here; elements of all of these */
+    int64_t *sum;           /* (n), the arrays end to end; floats: NULL */
+    size_t *start[2];       /* (ranks + 1) shares of each array */
+    double limit;           /* largest element that n_atoms of them cannot overflow */
+    bool *spoiled;          /* (threads) an element that does not fit was met */
+    struct piece range;     /* what all threads read or copy */
     struct cn_ready ready;
     size_t n_buckets, next; /* of floats; those that have begun */
     enum cn_status begun;   /* how beginning went */
@@ -111,13 +112,14 @@ static struct piece part_of(const struct gradient_sum *g, const struct piece *p,
 /* A whole array. */
 static struct piece array_of(const struct gradient_sum *g, size_t a)
 {
-    return (struct piece){a ? g->array[0].count : 0, g->array[a].count, g->array[a].data};
+    const size_t at = a > g->first ? g->array[0].count : 0;
+    return (struct piece){at, g->array[a].count, g->array[a].data};
 }
 
 static void add_thread(void *self, size_t thread)
 {
     struct gradient_sum *g = self;
-    for (size_t a = 0; a < g->n_arrays; a++) {
+    for (size_t a = g->first; a < g->n_arrays; a++) {
         const struct piece whole = array_of(g, a), part = part_of(g, &whole, thread);
         add_piece(g, thread, &part);
     }
@@ -125,8 +127,9 @@ static void add_thread(void *self, size_t thread)
 
 enum cn_status gradient_sum_add(struct gradient_sum *g)
 {
-    if (g->sum) pool_run(g->pool, add_thread, g);
-    return CN_OK;
+    if (!g->options.exact) return CN_OK;
+    pool_run(g->pool, add_thread, g);
+    return g->first ? cn_model_fixed_add(g->options.model, g->limit) : CN_OK;
 }
 
 /* ---- reading ----------------------------------------------------------------------------------
@@ -137,7 +140,7 @@ static void read_thread(void *self, size_t thread)
     struct gradient_sum *g = self;
     const struct piece p = part_of(g, &g->range, thread);
     for (size_t i = 0; i < p.n; i++)
-        p.data[i] = (float)((double)g->sum[p.at + i] * 0x1p-44);
+        p.data[i] = (float)((double)g->sum[p.at + i] * CN_FIXED_UNIT);
 }
 
 /* The sums of other ranks' shares come as floats, which lie in the memory of the integers. */
@@ -159,7 +162,7 @@ static void halve(struct gradient_sum *g, size_t a)
     for (size_t i = g->start[a][rank]; i < g->start[a][rank + 1]; i++) {
         int64_t whole;
         memcpy(&whole, bytes + i * sizeof whole, sizeof whole);
-        const float value = (float)((double)whole * 0x1p-44);
+        const float value = (float)((double)whole * CN_FIXED_UNIT);
         memcpy(bytes + i * sizeof value, &value, sizeof value);
     }
 }
@@ -167,7 +170,9 @@ static void halve(struct gradient_sum *g, size_t a)
 /* A sum that does not fit, on any rank, is no number on all of them. */
 static enum cn_status check_spoiled(struct gradient_sum *g, bool *spoiled)
 {
-    double flag = 0;
+    bool fits = true;
+    if (g->first) CN_TRY(cn_model_fixed(g->options.model, &g->fixed, &fits));
+    double flag = !fits;
     for (size_t i = 0; i < g->options.threads; i++)
         if (g->spoiled[i]) flag = 1;
     const struct cn_comm_data data = {"gradient's range", CN_DTYPE_F64, &flag, 1};
@@ -222,14 +227,21 @@ enum cn_status gradient_sum_flush(struct gradient_sum *g)
     return CN_OK;
 }
 
+/* A sum where the data lie. */
+static enum cn_status sum_on(struct gradient_sum *g, int device, const struct cn_comm_data *data)
+{
+    return device < 0 ? cn_comm_sum(g->options.comm, data)
+                      : cn_comm_device_sum(g->options.comm, data);
+}
+
 static enum cn_status end_floats(struct gradient_sum *g)
 {
     for (size_t a = g->n_arrays; a-- > 0;) {
         const struct cn_comm_data data = {"gradient", CN_DTYPE_F32, g->array[a].data,
                                           g->array[a].count};
-        if (a == 0 && !own_only(g, a)) return cn_comm_sum_finish(g->options.comm, "gradient");
+        if (a == 0 && g->n_buckets) return cn_comm_sum_finish(g->options.comm, "gradient");
         CN_TRY(own_only(g, a) ? cn_comm_scatter_sum(g->options.comm, &data, g->start[a])
-                              : cn_comm_sum(g->options.comm, &data));
+                              : sum_on(g, g->array[a].device, &data));
     }
     return CN_OK;
 }
@@ -255,17 +267,32 @@ static enum cn_status end_integers(struct gradient_sum *g, size_t a)
     return CN_OK;
 }
 
+/* The same where the model keeps the integers. */
+static enum cn_status end_fixed(struct gradient_sum *g)
+{
+    const struct cn_comm_data data = {"gradient", CN_DTYPE_I64, g->fixed.data, g->fixed.count};
+    CN_TRY(sum_on(g, g->fixed.device, &data));
+    return cn_model_fixed_read(g->options.model, true);
+}
+
+/* The step is skipped: the gradient is not finite. */
+static enum cn_status spoil(struct gradient_sum *g)
+{
+    for (size_t a = g->first; a < g->n_arrays; a++)
+        if (g->array[a].count) ((float *)g->array[a].data)[0] = NAN;
+    return g->first ? cn_model_fixed_read(g->options.model, false) : CN_OK;
+}
+
 enum cn_status gradient_sum_end(struct gradient_sum *g, bool wanted)
 {
     bool spoiled;
-    if (!g->sum) return end_floats(g);
+    if (!g->options.exact) return end_floats(g);
     if (!wanted) return CN_OK;
     CN_TRY(check_spoiled(g, &spoiled));
-    for (size_t a = 0; a < g->n_arrays; a++)
-        if (spoiled && g->array[a].count)
-            ((float *)g->array[a].data)[0] = NAN; /* the step is skipped: it is not finite */
-        else if (!spoiled)
-            CN_TRY(end_integers(g, a));
+    if (spoiled) return spoil(g);
+    if (g->first) CN_TRY(end_fixed(g));
+    for (size_t a = g->first; a < g->n_arrays; a++)
+        CN_TRY(end_integers(g, a));
     return CN_OK;
 }
 
@@ -285,7 +312,7 @@ enum cn_status gradient_sum_begin(struct gradient_sum *g, size_t n_atoms)
     CN_TRY(cn_model_zero_gradients(g->options.model));
     g->next = 0;
     g->begun = CN_OK;
-    if (!g->sum) return CN_OK;
+    if (!g->options.exact) return CN_OK;
     pool_run(g->pool, clear_thread, g);
     memset(g->spoiled, 0, g->options.threads * sizeof *g->spoiled);
     g->limit = 0x1p62 / 0x1p44 / (double)(n_atoms ? n_atoms : 1);
@@ -306,15 +333,18 @@ static enum cn_status share_out(struct gradient_sum *g)
     return CN_OK;
 }
 
-/* A gradient on a GPU is not read here: it is added up there, as floats, atom by atom. */
+/* Where the arrays lie, and who keeps their integers. */
 static enum cn_status settle_device(struct gradient_sum *g)
 {
+    bool fits;
+    CN_TRY(cn_model_flat_gradient(g->options.model, g->array, &g->n_arrays));
+    if (g->options.exact) CN_TRY(cn_model_fixed(g->options.model, &g->fixed, &fits));
+    g->first = g->fixed.count > 0;
+    CN_BUG_IF(g->options.exact && g->array[0].device >= 0 && !g->first);
+    for (size_t a = g->first; a < g->n_arrays; a++)
+        g->n += g->array[a].count;
     if (g->array[0].device < 0) return CN_OK;
-    if (cn_comm_size(g->options.comm) > 1)
-        return cn_fail(CN_ERR_CONFIG, "run.device=cuda runs on one rank; start 1 instead of %d",
-                       cn_comm_size(g->options.comm));
-    g->options.exact = false;
-    return CN_OK;
+    return cn_comm_device_open(g->options.comm, g->array[0].device);
 }
 
 enum cn_status gradient_sum_open(const struct gradient_sum_options *options,
@@ -324,17 +354,15 @@ enum cn_status gradient_sum_open(const struct gradient_sum_options *options,
     enum cn_status status;
     if (!g) return cn_fail(CN_ERR_MEMORY, "out of memory: sum of gradients");
     g->options = *options;
-    CN_TRY_GOTO(cn_model_flat_gradient(options->model, g->array, &g->n_arrays), out);
     CN_TRY_GOTO(settle_device(g), out);
-    for (size_t a = 0; a < g->n_arrays; a++)
-        g->n += g->array[a].count;
     CN_TRY_GOTO(share_out(g), out);
     g->ready = (struct cn_ready){take_ready, g};
-    if (!g->options.exact && !options->sharded && cn_comm_size(options->comm) > 1)
+    if (!options->exact && !options->sharded && cn_comm_size(options->comm) > 1 &&
+        g->array[0].device < 0)
         g->n_buckets = g->array[0].count < BUCKET ? 1 : g->array[0].count / BUCKET;
     g->spoiled = calloc(options->threads, sizeof *g->spoiled);
-    g->sum = g->options.exact ? malloc(g->n * sizeof *g->sum) : NULL;
-    if (!g->spoiled || (g->options.exact && !g->sum))
+    g->sum = options->exact ? malloc((g->n + 1) * sizeof *g->sum) : NULL;
+    if (!g->spoiled || (options->exact && !g->sum))
         CN_TRY_GOTO(cn_fail(CN_ERR_MEMORY,
                             "out of memory: %zu bytes for exact sums of the gradient; "
                             "run.deterministic=false does without",

@@ -11,8 +11,12 @@
  * the parameters to their beginning, which begin as soon as the last backward is done with them.  A
  * rank whose optimizer is a share of the whole needs the sum of that share only, so half as many
  * bytes travel; but each of its atoms adds to every parameter, so its integers, like its gradient,
- * stay whole.  A gradient that lies on a GPU is added as floats there, in the order of the atoms,
- * and on one rank only. */
+ * stay whole.
+ *
+ * A gradient that lies on a GPU, which the host cannot read, is turned into integers there, by the
+ * model, and ranks that have a GPU each add theirs over NCCL (cn_comm_device_sum), after the last
+ * backward.  Neither has met a GPU yet: the tests run the first on CPU tensors, the second over a
+ * stand-in. */
 #ifndef CARNOT_GRADIENT_SUM_H
 #define CARNOT_GRADIENT_SUM_H
 
@@ -29,8 +33,8 @@ struct gradient_sum_options {
     bool sharded;           /* the model's optimizer is shared out among the ranks of `comm` */
 };
 
-/* Fails: CN_ERR_MEMORY, CN_ERR_BUG (the model is not trainable), CN_ERR_CONFIG (several ranks and a
- * gradient on a GPU). */
+/* Collective if the gradient is on a GPU.  Fails: CN_ERR_MEMORY, CN_ERR_BUG (the model is not
+ * trainable), as cn_comm_device_open. */
 enum cn_status gradient_sum_open(const struct gradient_sum_options *options,
                                  struct gradient_sum **out);
 void gradient_sum_close(struct gradient_sum *take_sum);

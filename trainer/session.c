@@ -158,6 +158,7 @@ static enum cn_status training_model(const struct session *s, struct cn_model_se
 {
     *out = (struct cn_model_settings){.type = s->settings.model.type,
                                       .device = s->settings.run.device,
+                                      .gpu = cn_comm_local_rank(s->comm),
                                       .threads = (int)s->settings.parallel.threads,
                                       .checkpoint_activations =
                                           s->settings.update.checkpoint_activations,

@@ -1,7 +1,7 @@
 /* Sums in the memory of GPUs by NCCL, one GPU per rank.
  *
  * Every launch/test compiles this file against the headers of NCCL and CUDA; it has not met a GPU
- * yet (tests/test_nccl.c and tests/check_gpu.sh are what it will meet there).
+ * yet (tests/test_nccl.c and tests/check_device_ranks.sh are what it will meet there).
  *
  * The ranks meet over MPI before anything happens here, and MPI never sees this memory.  The
  * communicator is non-blocking: no call of NCCL waits, each may answer ncclInProgress, and this
