@@ -353,6 +353,13 @@ grade_tells_right_from_wrong_and_goes_on_after_a_bad_row() {
     gives 2 'exact_answr' "$carnot" grade --reward exact_answr
 }
 
+grade_takes_any_bytes() {
+    printf '{"id": 1, "response": "a\377 \\ud800 #### 4", "ground_truth": "4"}\n{"id": 2, "response": "\\u0000#### 4", "ground_truth": "4"}\n' >in
+    gives 0 '' "$carnot" grade --reward exact_answer
+    row 1 '"verdict": "correct", "extracted": "4"'
+    row 2 '"verdict": "correct"'
+}
+
 grade_names_the_lines_whose_known_answer_is_bad() {
     printf '%s\n' '{"prompt": "1+1", "answer": "2"}' '{"prompt": "2+2", "answer": "four"}' >gold.jsonl
     gives 3 '1 of 2 known answers' "$carnot" grade --reward exact_answer --compare number --check-gold gold.jsonl

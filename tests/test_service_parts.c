@@ -6,7 +6,6 @@
 #include "rewards/service/auth.h"
 #include "rewards/service/frame.h"
 #include "rewards/service/memo.h"
-#include "rewards/service/repair.h"
 #include "rewards/service/request.h"
 
 #include <arpa/inet.h>
@@ -120,7 +119,7 @@ TEST(broken_characters_are_repaired_the_same_way_always)
     for (size_t i = 0; i < sizeof rows / sizeof *rows; i++) {
         struct cn_str out = {NULL, 0, 0};
         bool changed;
-        CHECK_OK(repair(cn_text(rows[i][0]), &out, &changed));
+        CHECK_OK(cn_json_repair(cn_text(rows[i][0]), &out, &changed));
         CHECK_TEXT(out.data, rows[i][1]);
         CHECK_INT(changed, strcmp(rows[i][0], rows[i][1]) != 0);
         cn_str_free(&out);

@@ -28,6 +28,11 @@ enum cn_status cn_json_parse(struct cn_text text, const char *name, struct cn_js
 
 /* The same with // and slash-star comments and trailing commas allowed: configuration files. */
 enum cn_status cn_json_parse_config(struct cn_text text, const char *name, struct cn_json **out);
+
+/* Appends JSON of a lenient writer with every byte that is no UTF-8 and every escaped half of a
+ * surrogate pair replaced by U+FFFD; *changed: whether there was any. */
+enum cn_status cn_json_repair(struct cn_text text, struct cn_str *out, bool *changed);
+
 void cn_json_close(struct cn_json *take_root);
 
 enum cn_json_kind cn_json_kind(const struct cn_json *node); /* NULL is CN_JSON_NULL */

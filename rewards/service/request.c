@@ -3,7 +3,6 @@
 
 #include "code.h"
 #include "frame.h"
-#include "repair.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -187,7 +186,7 @@ static enum cn_status parse(struct cn_text body, struct cn_json **out)
     bool changed = false;
     enum cn_status status = cn_json_parse(body, "body", out);
     if (status != CN_ERR_DATA) return status;
-    if (repair(body, &repaired, &changed) == CN_OK && changed) {
+    if (cn_json_repair(body, &repaired, &changed) == CN_OK && changed) {
         cn_fail_clear();
         status = cn_json_parse(cn_str_text(&repaired), "body", out);
     }

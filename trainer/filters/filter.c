@@ -151,13 +151,27 @@ static enum cn_status read_row(struct cn_text line, size_t number, struct cn_jso
     return scan_members(&scan, keys, 1, &out->id);
 }
 
+/* read_row; a line that is refused is read again as `repaired`, if that makes it another. */
+static enum cn_status read_any_row(struct cn_text line, size_t number, struct cn_str *repaired,
+                                   struct cn_json **tree, struct filter_row *out)
+{
+    bool changed = false;
+    enum cn_status status = read_row(line, number, tree, out);
+    if (status != CN_ERR_DATA) return status;
+    if (cn_json_repair(line, repaired, &changed) != CN_OK || !changed) return status;
+    cn_fail_clear();
+    return read_row(cn_str_text(repaired), number, tree, out);
+}
+
 static enum cn_status one_line(const struct filter *filter, struct cn_text line, size_t number,
                                struct cn_str *out, size_t *bad)
 {
     struct filter_row row;
     struct cn_json *tree = NULL;
+    struct cn_str repaired = {0};
     cn_str_clear(out);
-    enum cn_status status = read_row(line, number, &tree, &row);
+    enum cn_status status = filter->any_bytes ? read_any_row(line, number, &repaired, &tree, &row)
+                                              : read_row(line, number, &tree, &row);
     if (status == CN_OK) status = filter->row(filter->self, &row, out);
     if (belongs_to_row(status)) {
         ++*bad;
@@ -165,6 +179,7 @@ static enum cn_status one_line(const struct filter *filter, struct cn_text line,
     }
     if (status == CN_OK) status = filter_write(cn_str_text(out));
     cn_json_close(tree);
+    cn_str_free(&repaired);
     return status;
 }
 

@@ -23,6 +23,7 @@ struct filter_row {
 struct filter {
     enum cn_status (*row)(void *self, const struct filter_row *row, struct cn_str *out);
     void *self;
+    bool any_bytes; /* what is no UTF-8 becomes U+FFFD instead of an error */
 };
 
 /* Reads standard input to its end.  A failure with CN_ERR_DATA, CN_ERR_MODEL, CN_ERR_CONFIG or

@@ -182,7 +182,7 @@ static enum cn_status run(int argc, char **argv)
     struct grade grade = {.check_gold = NULL};
     cn_arena_init(&grade.run);
     cn_arena_init(&grade.row);
-    const struct filter filter = {.row = grade_row, .self = &grade};
+    const struct filter filter = {.row = grade_row, .self = &grade, .any_bytes = true};
     enum cn_status status = read_arguments(&grade, argc, argv);
     if (status == CN_OK) status = grade.check_gold ? check_gold(&grade) : filter_run(&filter);
     cn_reward_close(&grade.entry);

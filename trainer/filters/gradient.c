@@ -146,7 +146,7 @@ static enum cn_status take_split(int *argc, char **argv, size_t *split)
 
 static enum cn_status run_configured(struct gradient *g, const struct config *config)
 {
-    const struct filter filter = {one_row, g};
+    const struct filter filter = {.row = one_row, .self = g};
     CN_TRY(settings_read(config_root(config), &g->run, &g->settings));
     CN_TRY(cn_recipe_read(config_section(config, "algorithm"), config_section(config, "entropy"),
                           &g->run, &g->recipe));

@@ -306,7 +306,7 @@ static enum cn_status run(int argc, char **argv)
     static struct sample sample;
     struct sample *s = &sample;
     const struct session_call call = {"sample", options, &s->flags, &s->flags.folder};
-    const struct filter filter = {sample_row, s};
+    const struct filter filter = {.row = sample_row, .self = s};
     enum cn_status status = session_open_folder(&s->session, &call, argc, argv);
     if (status == CN_OK && s->flags.prompt)
         status = answer_prompt(s);

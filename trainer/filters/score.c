@@ -146,7 +146,7 @@ static enum cn_status run(int argc, char **argv)
     static struct score score;
     struct score *s = &score;
     const struct session_call call = {"score", options, &s->settings, &s->settings.folder};
-    const struct filter filter = {score_row, s};
+    const struct filter filter = {.row = score_row, .self = s};
     enum cn_status status = session_open_folder(&s->session, &call, argc, argv);
     if (status == CN_OK) status = filter_run(&filter);
     session_close(&s->session);

@@ -1,6 +1,6 @@
 /* One sample with a broken character must not fail its batch: it is repaired the same way always.
  */
-#include "repair.h"
+#include "carnot/json.h"
 
 #include <string.h>
 
@@ -65,7 +65,7 @@ static size_t piece(const char *at, size_t left, bool *keep)
     return n ? n : 1;
 }
 
-enum cn_status repair(struct cn_text body, struct cn_str *out, bool *changed)
+enum cn_status cn_json_repair(struct cn_text body, struct cn_str *out, bool *changed)
 {
     size_t plain = 0;
     *changed = false;
