@@ -177,6 +177,10 @@ static bool lists_equal(struct work *w, struct term gold, struct term answer)
             if (!terms_equal(w, term_child(gold, i), term_child(answer, i))) return false;
         return true;
     }
+    /* of inequalities: "x < 1 or x > 3" is not "x < 1 and x > 3" */
+    uint8_t joined = term_node(gold)->flag;
+    bool lists = bare_gold && node->kind == NODE_LIST && is_inequality(term_child(gold, 0));
+    if (lists && joined && node->flag && joined != node->flag) return false;
     collect(gold, false, &a);
     collect(answer, false, &b);
     if (a.n > b.n) drop_conditions(&a, &b);

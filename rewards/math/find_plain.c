@@ -93,7 +93,7 @@ static struct cn_text without_clause(struct cn_text text)
  * "final" must stand in front. */
 static struct found behind_last_anchor(struct cn_text reply, const char *const *words)
 {
-    struct found found = find_none();
+    struct cn_text last = {"", 0};
     for (size_t i = 0; i < reply.length; i++) {
         char c = reply.data[i];
         if ((unsigned char)c < 0x80 && !strchr("arjfARJF", c)) continue; /* no word begins so */
@@ -110,9 +110,9 @@ static struct found behind_last_anchor(struct cn_text reply, const char *const *
             end = line_end(reply, begin);
             rest = find_trim(find_slice(reply, begin, end));
         }
-        found = find_one(without_clause(rest));
+        last = rest;
     }
-    return found;
+    return find_one(without_clause(last));
 }
 
 struct found find_line(struct cn_text reply)

@@ -75,6 +75,14 @@ static bool is_fraction_part(const struct lexer *l)
            (last[-1].kind == TOKEN_NUMBER || last[-1].kind == TOKEN_NAME);
 }
 
+static bool ordinal_at(const struct lexer *l, size_t letters)
+{
+    static const char *const ordinals[] = {"st", "nd", "rd", "th", NULL};
+    for (const char *const *o = ordinals; *o && letters == 2; o++)
+        if (lex_has(l, *o)) return true;
+    return false;
+}
+
 static void lex_number(struct lexer *l)
 {
     size_t n = 1;
@@ -87,10 +95,7 @@ static void lex_number(struct lexer *l)
                   strchr("^_", last[-1].id);
     if (raised && gap) n = (size_t)(gap - (l->text.data + l->at));
     put_slice(l, TOKEN_NUMBER, 0, n);
-    size_t letters = letters_at(l);
-    static const char *const ordinals[] = {"st", "nd", "rd", "th"};
-    for (size_t i = 0; i < 4; i++) /* "5th" is 5 */
-        if (letters == 2 && lex_has(l, ordinals[i])) l->at += 2;
+    if (ordinal_at(l, letters_at(l))) l->at += 2; /* "5th" is 5 */
 }
 
 /* "4:30 pm", "6:00 a.m.": the length of what stands behind a time, 0: nothing. */
@@ -115,6 +120,18 @@ static size_t pair_at(const struct lexer *l)
     return 0;
 }
 
+/* Whether only the first of n letters is raised: "e^xe^y" is e^x e^y, but "e^pi" and "5^th" are
+ * whole. */
+static bool is_single_exponent(const struct lexer *l, size_t n)
+{
+    const struct token *last = l->tree->token + l->tree->n_tokens;
+    struct token known;
+    if (n < 2 || !lex_letter(lex_peek(l, 0)) || !l->tree->n_tokens) return false;
+    bool raised = last[-1].kind == TOKEN_SIGN && last[-1].id == '^';
+    return raised && !ordinal_at(l, n) &&
+           !word_token((struct cn_text){l->text.data + l->at, n}, &known);
+}
+
 static void lex_word(struct lexer *l)
 {
     size_t unit = clock_at(l);
@@ -124,6 +141,7 @@ static void lex_word(struct lexer *l)
         return;
     }
     size_t n = is_fraction_part(l) && lex_letter(lex_peek(l, 0)) ? 1 : letters_at(l);
+    if (is_single_exponent(l, n)) n = 1;
     const struct cn_text word = {l->text.data + l->at, n};
     struct token token = {.kind = TOKEN_WORD, .text = word};
     if (n == 1) {

@@ -257,8 +257,10 @@ static bool is_text_word(const struct parser *p, struct cn_text word)
                                         "we", "it", "in", "at", "by", "an", NULL};
     const struct names *names = p->tree->names;
     bool alone = p->at == 0 && p->tree->token[1].kind == TOKEN_END;
+    const struct token *next = parse_peek(p) + 1;
+    bool indexed = next->kind == TOKEN_SIGN && next->id && strchr("^_", next->id); /* "at^2" */
     if (word.length > 4 || (alone && word.length >= 3)) return true;
-    for (const char *const *k = known; *k; k++)
+    for (const char *const *k = known; *k && !indexed; k++)
         if (cn_text_is(word, *k)) return true;
     for (size_t i = 0; i < word.length; i++) {
         char c = word.data[i];
