@@ -23,7 +23,7 @@ row decode '^decode bf16 slots +4: +[1-9][0-9.]* tok/s, .* % of [0-9.]+ GB/s rea
     decode --model 1m --dtype bf16 --batch 4 --tokens 16
 row train '^train f32  4 x \(20 \+ 12\): +[1-9][0-9.]* tok/s.*times as fast as with a prompt for each' \
     train --model 1m --dtype f32 --batch 4 --prompt 20 --tokens 12 --steps 1
-row step '^step  f32 *: [0-9.]+ s = rollout .* start to first step [0-9.]+ s; peak [1-9][0-9]* MB, planned [1-9][0-9]* MB \([+-][0-9]+ %\)' \
+row step '^step  f32 *: [0-9.]+ s = rollout .* passes for methods [0-9.]+ s, algorithm [0-9.]+ %; .* start to first step [0-9.]+ s; peak [1-9][0-9]* MB, planned [1-9][0-9]* MB \([+-][0-9]+ %\)' \
     step --model 1m --dtype f32 --steps 2 rollout.max_tokens=8 train.prompts=2 train.samples=2
 row start '^start f32 *: [0-9.]+ s to the end of the first step' start --dtype f32
 row machine '[0-9]+ in the affinity mask, 1 threads; libtorch [0-9.]+' train --model 1m --dtype f32 --batch 1 --tokens 8 --steps 1 --threads 1

@@ -137,7 +137,7 @@ static inline void scene_close(struct scene *s)
 static inline enum cn_status scene_step(struct scene *s)
 {
     const struct update_rates rates = {s->settings.optimizer.lr, s->settings.critic_optimizer.lr};
-    struct update_times times = {0, 0};
+    struct update_times times = {.score = 0};
     struct cn_batch *b = &s->batch;
     cn_arena_reset(&s->scratch);
     cn_metrics_init(&s->metrics, &s->arena);

@@ -50,6 +50,7 @@ static enum cn_status credit(struct train *t, const struct cn_loss_call *call,
     double start = clock_seconds();
     CN_TRY(update_score(&t->update, batch, &t->scratch));
     times->score = clock_seconds() - start;
+    start += times->score;
     struct cn_counts counts[CN_PART_COUNT];
     struct cn_loss_call here = *call;
     here.counts = counts;
@@ -57,7 +58,9 @@ static enum cn_status credit(struct train *t, const struct cn_loss_call *call,
                          call->ranks, &t->scratch, counts));
     CN_TRY(cn_loss_shape_reward(&here, batch));
     CN_TRY(measure_rewards(batch, &t->metrics));
-    return cn_loss_advantage(&here, batch);
+    CN_TRY(cn_loss_advantage(&here, batch));
+    times->algorithm = clock_seconds() - start;
+    return CN_OK;
 }
 
 /* Answers of weights that are older than parallel.max_staleness allows are not trained: after a

@@ -187,6 +187,8 @@ enum cn_status train_times(struct train *t, const struct experience_result *expe
     CN_TRY(cn_metrics_set(&t->metrics, "time/reward_busy_s", experience->times.reward_busy));
     CN_TRY(cn_metrics_set(&t->metrics, "time/logprob_s", update->score));
     CN_TRY(cn_metrics_set(&t->metrics, "time/train_s", update->train));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/pass_s", update->pass));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/algorithm_s", update->algorithm));
     CN_TRY(cn_metrics_set(&t->metrics, "time/other_s", seconds - known));
     CN_TRY(cn_metrics_set(&t->metrics, "perf/tokens", tokens));
     return cn_metrics_set(&t->metrics, "perf/tok_s", tokens / seconds);

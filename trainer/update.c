@@ -266,7 +266,9 @@ static enum cn_status one_atom(struct update *u, const struct cn_loss_call *call
     CN_TRY(forward(u, atom, &b->out));
     if (!(batch->written & CN_NEEDS(logp_old))) fill_old(batch, span, &b->live);
     b->grad.loss = 0;
+    const double start = clock_seconds();
     CN_TRY(cn_loss_atom(call, batch, span, &b->live, &b->grad));
+    u->times->algorithm += clock_seconds() - start;
     cn_sum_add(&b->loss, b->grad.loss);
     return b->lost > 0 ? CN_OK : backward(u, &b->grad, b->last);
 }
@@ -399,12 +401,26 @@ static enum cn_status summarise(struct update *u, const struct cn_loss_call *cal
     return cn_loss_adapt(call, &summary);
 }
 
+/* The PREPARE stage, with the live values that it may need. */
+static enum cn_status prepare(struct update *u, const struct cn_loss_call *call,
+                              struct cn_batch *batch, struct cn_span span)
+{
+    const bool live = u->recipe->prepare_live;
+    struct cn_live whole;
+    const double start = clock_seconds();
+    if (live) CN_TRY(whole_step(u, call, batch, span, &whole));
+    const double ready = clock_seconds();
+    CN_TRY(cn_loss_prepare(call, batch, span, live ? &whole : NULL));
+    u->times->pass += ready - start;
+    u->times->algorithm += clock_seconds() - ready;
+    return CN_OK;
+}
+
 static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call *call,
                                      struct cn_batch *batch, struct cn_span span,
                                      const struct update_rates *rates)
 {
     struct cn_counts counts[CN_PART_COUNT];
-    struct cn_live whole;
     struct buffers buffers;
     struct cn_step_result result = {0};
     struct cn_spans atoms;
@@ -421,8 +437,7 @@ static enum cn_status optimizer_step(struct update *u, const struct cn_loss_call
         update_atoms(batch, span, (size_t)u->settings->update.atom_tokens, call->scratch, &atoms));
     if (u->settings->parallel.fault == SETTINGS_FAULT_LOCAL_MEAN)
         CN_TRY(local_counts(u, call, batch, &atoms, counts));
-    if (u->recipe->prepare_live) CN_TRY(whole_step(u, &here, batch, span, &whole));
-    CN_TRY(cn_loss_prepare(&here, batch, span, u->recipe->prepare_live ? &whole : NULL));
+    CN_TRY(prepare(u, &here, batch, span));
     CN_TRY(open_buffers(u, batch, call->scratch, &buffers));
     CN_TRY(gradient(u, &here, batch, &buffers));
     if (buffers.lost > 0) return count_bad(u, call, "its loss is not finite");
@@ -443,6 +458,7 @@ enum cn_status update_policy(struct update *u, const struct cn_loss_call *call,
     double start = clock_seconds();
     struct cn_loss_call here = *call;
     here.update = 0;
+    u->times = times;
     u->renewed = false;
     for (int64_t epoch = 0; epoch < u->settings->train.epochs; epoch++)
         for (size_t part = 0; part < parts; part++, here.update++) {

@@ -15,6 +15,15 @@
 enum cn_status update_atoms(const struct cn_batch *batch, struct cn_span span, size_t atom_tokens,
                             struct cn_arena *arena, struct cn_spans *out);
 
+/* Times of a rollout step, s. */
+struct update_times {
+    double score;     /* the scoring stage */
+    double train;     /* all optimizer steps */
+    double pass;      /* of it, forward-only passes for whole-step statistics */
+    double algorithm; /* what algorithm and entropy methods compute, from shaping on: of `train`,
+                         but for rewards and advantages */
+};
+
 struct update {
     const struct settings *settings;
     const struct cn_recipe *recipe;
@@ -23,16 +32,12 @@ struct update {
     struct cn_comm *comm;    /* the ranks among which atoms are divided; NULL: one */
     struct gradient_sum *sum, *critic_sum; /* of `model` and `critic` over `comm` */
     int reference;                         /* frozen copy, or -1 */
-    int last;                 /* frozen copy: the policy of the rollout before, or -1; part of a
-                                 checkpoint */
-    bool renewed;             /* a method made the present policy the reference in this step */
-    uint64_t optimizer_steps; /* taken so far in this run; part of a checkpoint */
-    uint32_t bad_steps;       /* skipped in a row */
-};
-
-/* Times of one update, s. */
-struct update_times {
-    double score, train;
+    int last;                   /* frozen copy: the policy of the rollout before, or -1; part of a
+                                   checkpoint */
+    bool renewed;               /* a method made the present policy the reference in this step */
+    uint64_t optimizer_steps;   /* taken so far in this run; part of a checkpoint */
+    uint32_t bad_steps;         /* skipped in a row */
+    struct update_times *times; /* of the step under way */
 };
 
 /* Allocates the live channels `channels` over the whole batch, zeroed, as model output and as

@@ -129,10 +129,10 @@ static enum cn_status run_child(struct child *child, double *first, struct rusag
 }
 
 /* Sums of what the rows of steps 2, 3 ... say (step 1 warms up). */
-static const char *const names[] = {"time/step_s",    "time/rollout_s", "time/reward_s",
-                                    "time/logprob_s", "time/train_s",   "time/other_s",
-                                    "perf/tokens"};
-enum { STEP, ROLLOUT, REWARD, LOGPROB, TRAIN, OTHER, TOKENS, NAMES };
+static const char *const names[] = {"time/step_s",      "time/rollout_s", "time/reward_s",
+                                    "time/logprob_s",   "time/train_s",   "time/pass_s",
+                                    "time/algorithm_s", "time/other_s",   "perf/tokens"};
+enum { STEP, ROLLOUT, REWARD, LOGPROB, TRAIN, PASS, ALGORITHM, OTHER, TOKENS, NAMES };
 
 static enum cn_status read_metrics(const struct child *child, double sum[NAMES], size_t *n)
 {
@@ -217,12 +217,13 @@ static enum cn_status step_rows(const struct bench_options *options, enum cn_dty
     bench_row(
         &watch,
         "step  %-4s: %.3f s = rollout %.3f + reward %.4f + score %.3f + train %.3f + other %.4f "
-        "(neither decode nor model %.1f %%); %.1f tok/s; start to first step %.2f s; peak %.0f "
+        "(neither decode nor model %.1f %%); passes for methods %.3f s, algorithm %.2f %%; "
+        "%.1f tok/s; start to first step %.2f s; peak %.0f "
         "MB, planned %.0f MB (%+.0f %%)",
         dtype == CN_DTYPE_F32 ? "f32" : "bf16", k * m.sum[STEP], k * m.sum[ROLLOUT],
         k * m.sum[REWARD], k * m.sum[LOGPROB], k * m.sum[TRAIN], k * m.sum[OTHER],
-        100 * own / m.sum[STEP], m.sum[TOKENS] / m.sum[STEP], m.first, peak, plan,
-        100 * (plan / peak - 1));
+        100 * own / m.sum[STEP], k * m.sum[PASS], 100 * m.sum[ALGORITHM] / m.sum[STEP],
+        m.sum[TOKENS] / m.sum[STEP], m.first, peak, plan, 100 * (plan / peak - 1));
     return CN_OK;
 }
 
