@@ -33,7 +33,7 @@ def main():
 
     torch.set_num_threads(threads)
     rows = [json.loads(line) for line in open(rows_path)][: prompts * steps]
-    times, ages = [], []
+    times, ages, generations = [], [], []
 
     class Clock(TrainerCallback):
         def on_step_begin(self, *_, **__):
@@ -48,6 +48,16 @@ def main():
         found = [re.findall(r"-?\d+", text) for text in texts]
         return [float(bool(f) and f[-1] == a) for f, a in zip(found, answer)]
 
+    policy = AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32)
+    generate = policy.generate
+
+    def timed(*arguments, **options):
+        start = time.perf_counter()
+        out = generate(*arguments, **options)
+        generations.append(time.perf_counter() - start)
+        return out
+
+    policy.generate = timed
     batch = prompts * samples
     config = GRPOConfig(
         output_dir=tempfile.mkdtemp(), use_cpu=True, bf16=sys.argv[9] == "bf16", fp16=False, gradient_checkpointing=False,
@@ -56,12 +66,13 @@ def main():
         learning_rate=1e-6, lr_scheduler_type="constant", beta=0.0, max_steps=steps, shuffle_dataset=False,
         save_strategy="no", report_to="none", logging_steps=1, disable_tqdm=True)
     trainer = GRPOTrainer(
-        model=AutoModelForCausalLM.from_pretrained(model, dtype=torch.float32), reward_funcs=last_number, args=config,
+        model=policy, reward_funcs=last_number, args=config,
         processing_class=AutoTokenizer.from_pretrained(model, padding_side="left"),
         train_dataset=Dataset.from_list(rows), callbacks=[Clock()])
     trainer.train()
     rest = times[1:] or times
     print(json.dumps({"step_s": sum(rest) / len(rest), "start_s": ages[0],
+                      "generation_s": sum(generations[1:]) / max(1, len(generations) - 1),
                       "peak_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024}))
 
 
