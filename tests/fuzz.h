@@ -18,7 +18,7 @@
 #include "trainer/model/gguf.h"
 #include "trainer/model/safetensors.h"
 #include "trainer/model/shape.h"
-#include "trainer/schema.h"
+#include "trainer/config/schema.h"
 
 #include <fcntl.h>
 #include <stdio.h>

@@ -2,7 +2,7 @@
 #include "check.h"
 #include "fixtures.h"
 
-#include "trainer/ahead.h"
+#include "trainer/ranks/ahead.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 
 #include "carnot/json.h"
 #include "carnot/model.h"
-#include "trainer/gradient_sum.h"
+#include "trainer/ranks/gradient_sum.h"
 
 #include <stdlib.h>
 #include <unistd.h>

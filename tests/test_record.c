@@ -3,7 +3,7 @@
 
 #include "carnot/str.h"
 #include "store_bench.h"
-#include "trainer/record.h"
+#include "trainer/run/record.h"
 
 #include <signal.h>
 

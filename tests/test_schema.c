@@ -2,11 +2,11 @@
  * frameworks. */
 #include "check.h"
 
-#include "trainer/config_explain.h"
-#include "trainer/config_names.h"
+#include "trainer/config/config_explain.h"
+#include "trainer/config/config_names.h"
 #include "trainer/core/config.h"
-#include "trainer/schema.h"
-#include "trainer/settings.h"
+#include "trainer/config/schema.h"
+#include "trainer/config/settings.h"
 
 #include "carnot/algorithm.h"
 #include "carnot/env.h"

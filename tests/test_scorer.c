@@ -3,7 +3,7 @@
 #include "check.h"
 
 #include "trainer/clock.h"
-#include "trainer/scorer.h"
+#include "trainer/scoring/scorer.h"
 
 #include <stdlib.h>
 #include <time.h>

@@ -1,8 +1,8 @@
 /* Checkpoints: complete or absent. */
 #include "checkpoint.h"
 
-#include "checkpoint_files.h"
-#include "states.h"
+#include "run/checkpoint_files.h"
+#include "run/states.h"
 
 #include "carnot/log.h"
 

@@ -16,8 +16,8 @@
 #ifndef CARNOT_CHECKPOINT_H
 #define CARNOT_CHECKPOINT_H
 
-#include "ahead.h"
-#include "settings.h"
+#include "ranks/ahead.h"
+#include "config/settings.h"
 
 #include "carnot/algorithm.h"
 #include "carnot/comm.h"

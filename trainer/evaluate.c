@@ -5,10 +5,10 @@
 #include "command.h"
 #include "core/statistics.h"
 #include "filters/filter.h"
-#include "ranks.h"
-#include "report.h"
+#include "ranks/ranks.h"
+#include "run/report.h"
 #include "session.h"
-#include "share.h"
+#include "ranks/share.h"
 
 #include "carnot/log.h"
 

@@ -3,7 +3,7 @@
 #define CARNOT_EVALUATE_H
 
 #include "rollout.h"
-#include "scorer.h"
+#include "scoring/scorer.h"
 
 #include "carnot/comm.h"
 #include "carnot/metrics.h"

@@ -10,7 +10,7 @@
 
 #include "carnot/log.h"
 #include "clock.h"
-#include "share.h"
+#include "ranks/share.h"
 
 #include <stdlib.h>
 #include <string.h>

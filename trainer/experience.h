@@ -6,7 +6,7 @@
 #include "evaluate.h"
 #include "replay.h"
 #include "rollout.h"
-#include "scorer.h"
+#include "scoring/scorer.h"
 #include "tasks.h"
 
 #include "carnot/algorithm.h"

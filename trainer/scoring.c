@@ -1,7 +1,7 @@
 /* Scoring: every entry of `rewards` sees every finished answer. */
 #include "scoring.h"
 
-#include "gold.h"
+#include "scoring/gold.h"
 
 #include <stdio.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 #ifndef CARNOT_SCORING_H
 #define CARNOT_SCORING_H
 
-#include "canary.h"
+#include "scoring/canary.h"
 #include "rollout.h"
 
 #include "carnot/data.h"

@@ -1,8 +1,8 @@
 /* carnot serve-rewards: the rewards of a configuration as an HTTP service. */
 #include "command.h"
-#include "schema.h"
+#include "config/schema.h"
 #include "scoring.h"
-#include "settings.h"
+#include "config/settings.h"
 
 #include "core/config.h"
 

@@ -1,7 +1,7 @@
 /* Opens what a command works with. */
 #include "session.h"
 
-#include "schema.h"
+#include "config/schema.h"
 
 #include "carnot/log.h"
 

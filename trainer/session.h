@@ -5,10 +5,10 @@
 
 #include "core/config.h"
 #include "evaluate.h"
-#include "gradient_sum.h"
-#include "roles.h"
-#include "scorer.h"
-#include "settings.h"
+#include "ranks/gradient_sum.h"
+#include "ranks/roles.h"
+#include "scoring/scorer.h"
+#include "config/settings.h"
 #include "tasks.h"
 
 #include "carnot/algorithm.h"

@@ -1,7 +1,7 @@
 /* Commands that take a model's folder: sample and score. */
 #include "session.h"
 
-#include "arguments.h"
+#include "config/arguments.h"
 
 #include <string.h>
 

@@ -1,10 +1,10 @@
 /* carnot sft: supervised fine-tuning on right answers. */
-#include "arguments.h"
+#include "config/arguments.h"
 #include "clock.h"
 #include "command.h"
 #include "dry_run.h"
-#include "ranks.h"
-#include "resume.h"
+#include "ranks/ranks.h"
+#include "run/resume.h"
 #include "supervised.h"
 
 #include "carnot/log.h"

@@ -2,7 +2,7 @@
  * goes on, and on what a killed one left behind. */
 #include "command.h"
 #include "filters/filter.h"
-#include "history.h"
+#include "run/history.h"
 
 #include "core/plot.h"
 

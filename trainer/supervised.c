@@ -2,7 +2,7 @@
 #include "supervised.h"
 
 #include "experience.h"
-#include "share.h"
+#include "ranks/share.h"
 
 #include <math.h>
 #include <string.h>

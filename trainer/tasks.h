@@ -2,7 +2,7 @@
 #ifndef CARNOT_TASKS_H
 #define CARNOT_TASKS_H
 
-#include "settings.h"
+#include "config/settings.h"
 
 #include "carnot/env.h"
 #include "carnot/tokenizer.h"

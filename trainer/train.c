@@ -2,12 +2,12 @@
  * backward -> optimizer -> record, until the last step. */
 #include "train.h"
 
-#include "arguments.h"
+#include "config/arguments.h"
 #include "clock.h"
 #include "command.h"
 #include "dry_run.h"
 #include "measure.h"
-#include "ranks.h"
+#include "ranks/ranks.h"
 
 #include "carnot/log.h"
 

@@ -2,13 +2,13 @@
 #ifndef CARNOT_TRAIN_H
 #define CARNOT_TRAIN_H
 
-#include "ahead.h"
+#include "ranks/ahead.h"
 #include "checkpoint.h"
 #include "evaluate.h"
 #include "experience.h"
-#include "record.h"
-#include "report.h"
-#include "run.h"
+#include "run/record.h"
+#include "run/report.h"
+#include "run/run.h"
 #include "session.h"
 #include "update.h"
 

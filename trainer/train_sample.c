@@ -15,7 +15,7 @@
 #include "train.h"
 
 #include "clock.h"
-#include "states.h"
+#include "run/states.h"
 
 #include "carnot/log.h"
 

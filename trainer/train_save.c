@@ -2,7 +2,7 @@
 #include "train.h"
 
 #include "measure.h"
-#include "share.h"
+#include "ranks/share.h"
 
 #include "carnot/log.h"
 

@@ -3,8 +3,8 @@
 
 #include "clock.h"
 #include "dry_run.h"
-#include "ranks.h"
-#include "resume.h"
+#include "ranks/ranks.h"
+#include "run/resume.h"
 #include "supervised.h"
 
 #include "carnot/log.h"

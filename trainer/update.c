@@ -3,7 +3,7 @@
 
 #include "carnot/log.h"
 #include "clock.h"
-#include "share.h"
+#include "ranks/share.h"
 
 #include <math.h>
 #include <string.h>

@@ -3,8 +3,8 @@
 #ifndef CARNOT_UPDATE_H
 #define CARNOT_UPDATE_H
 
-#include "gradient_sum.h"
-#include "settings.h"
+#include "ranks/gradient_sum.h"
+#include "config/settings.h"
 
 #include "carnot/algorithm.h"
 #include "carnot/model.h"

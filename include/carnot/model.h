@@ -118,8 +118,8 @@ enum cn_status cn_model_flat_gradient(struct cn_model *model, struct cn_buffer o
 
 /* ---- exact sums of the flat space's gradient, for a back end whose gradient the host cannot read
  *
- * One integer per element, which counts CN_FIXED_UNIT (trainer/gradient_sum.h), lies beside the
- * gradient; cn_model_zero_gradients makes all of them 0. */
+ * One integer per element, which counts CN_FIXED_UNIT (trainer/ranks/gradient_sum.h), lies beside
+ * the gradient; cn_model_zero_gradients makes all of them 0. */
 #define CN_FIXED_UNIT 0x1p-44
 
 /* Lends the integers (I64); the first call makes them.  *fits: every element that was added was

@@ -1,7 +1,7 @@
 /* carnot bench: speed of the parts, as shares of this machine's roofs. */
 #include "bench.h"
 
-#include "../arguments.h"
+#include "../config/arguments.h"
 #include "../command.h"
 
 #include <stdio.h>

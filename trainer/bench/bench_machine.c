@@ -1,7 +1,7 @@
 /* carnot bench: the machine's roofs, who else is busy, and the models that are measured. */
 #include "bench.h"
 
-#include "../arguments.h"
+#include "../config/arguments.h"
 #include "../clock.h"
 #include "../doctor/doctor.h"
 #include "../model/backend.h"

@@ -6,7 +6,7 @@
 #include "bench.h"
 
 #include "../clock.h"
-#include "../own_service.h"
+#include "../scoring/own_service.h"
 
 #include "carnot/log.h"
 #include "carnot/reward.h"

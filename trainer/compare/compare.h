@@ -3,7 +3,7 @@
 #ifndef CARNOT_COMPARE_H
 #define CARNOT_COMPARE_H
 
-#include "../report.h"
+#include "../run/report.h"
 
 #include "carnot/str.h"
 

@@ -1,7 +1,7 @@
 /* Reads run folders for a comparison. */
 #include "compare.h"
 
-#include "../history.h"
+#include "../run/history.h"
 
 #include <math.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #include "../command.h"
 #include "diff_tokens.h"
 #include "../filters/filter.h"
-#include "../history.h"
+#include "../run/history.h"
 #include "../model/safetensors.h"
 
 #include <dirent.h>

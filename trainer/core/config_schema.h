@@ -1,6 +1,6 @@
 /* What a configuration may contain: sections, their option tables, and the tables that sections
- * pick from. The schema is data; who fills it (trainer/schema.c) knows the lists of plug-ins,
- * config.c does not. */
+ * pick from. The schema is data; who fills it (trainer/config/schema.c) knows the lists of
+ * plug-ins, config.c does not. */
 #ifndef CARNOT_CONFIG_SCHEMA_H
 #define CARNOT_CONFIG_SCHEMA_H
 

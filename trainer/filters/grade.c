@@ -1,7 +1,7 @@
 /* carnot grade: scores answers that somebody else made with one of the rewards. */
 #include "../command.h"
 #include "filter.h"
-#include "../gold.h"
+#include "../scoring/gold.h"
 
 #include "carnot/arena.h"
 #include "carnot/log.h"

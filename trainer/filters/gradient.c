@@ -3,8 +3,8 @@
 #include "../command.h"
 #include "filter.h"
 #include "gradient_step.h"
-#include "../schema.h"
-#include "../settings.h"
+#include "../config/schema.h"
+#include "../config/settings.h"
 
 #include "carnot/algorithm.h"
 #include "../core/config.h"

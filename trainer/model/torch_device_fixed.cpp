@@ -1,5 +1,5 @@
-/* Exact sums of gradients where they lie: the integers of trainer/gradient_sum.h, with the same
- * roundings, by operators.  In pieces, so that what lies beside them is small. */
+/* Exact sums of gradients where they lie: the integers of trainer/ranks/gradient_sum.h, with the
+ * same roundings, by operators.  In pieces, so that what lies beside them is small. */
 #include "torch_device.h"
 
 #include <algorithm>

@@ -1,7 +1,7 @@
 /* Sums of gradients in fixed point. */
 #include "gradient_sum.h"
 
-#include "model/decode/pool.h"
+#include "../model/decode/pool.h"
 
 #include <math.h>
 #include <stdlib.h>

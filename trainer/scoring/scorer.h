@@ -8,8 +8,8 @@
 #ifndef CARNOT_SCORER_H
 #define CARNOT_SCORER_H
 
-#include "scoring.h"
-#include "settings.h"
+#include "../scoring.h"
+#include "../config/settings.h"
 
 struct scorer;
 

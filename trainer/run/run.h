@@ -5,7 +5,7 @@
 #ifndef CARNOT_RUN_H
 #define CARNOT_RUN_H
 
-#include "settings.h"
+#include "../config/settings.h"
 
 #include "carnot/comm.h"
 #include "carnot/metrics.h"

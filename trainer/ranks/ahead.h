@@ -7,7 +7,7 @@
 #ifndef CARNOT_AHEAD_H
 #define CARNOT_AHEAD_H
 
-#include "experience.h"
+#include "../experience.h"
 
 enum { AHEAD_MAX = 64 }; /* largest parallel.max_staleness */
 

@@ -3,7 +3,7 @@
 #ifndef CARNOT_REPORT_H
 #define CARNOT_REPORT_H
 
-#include "evaluate.h"
+#include "../evaluate.h"
 
 #include "carnot/metrics.h"
 

@@ -1,7 +1,7 @@
 /* Ranks of a run: the same program, the same configuration, cores of their own. */
 #include "ranks.h"
 
-#include "run.h"
+#include "../run/run.h"
 
 #include "carnot/log.h"
 

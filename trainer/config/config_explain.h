@@ -2,7 +2,7 @@
 #ifndef CARNOT_CONFIG_EXPLAIN_H
 #define CARNOT_CONFIG_EXPLAIN_H
 
-#include "core/config_schema.h"
+#include "../core/config_schema.h"
 
 /* Appends everything known about a key, a section, an entry or a name of another framework.
  * Fails: CN_ERR_CONFIG if nothing is known, naming the nearest key. */

@@ -1,7 +1,7 @@
 /* The child is this program again; it gets its configuration as a file in memory. */
 #include "own_service.h"
 
-#include "clock.h"
+#include "../clock.h"
 
 #include <errno.h>
 #include <fcntl.h>

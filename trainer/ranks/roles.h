@@ -10,7 +10,7 @@
 #ifndef CARNOT_ROLES_H
 #define CARNOT_ROLES_H
 
-#include "settings.h"
+#include "../config/settings.h"
 
 #include "carnot/comm.h"
 #include "carnot/model.h"

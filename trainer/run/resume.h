@@ -7,9 +7,9 @@
 #ifndef CARNOT_RESUME_H
 #define CARNOT_RESUME_H
 
-#include "checkpoint.h"
+#include "../checkpoint.h"
 #include "run.h"
-#include "session.h"
+#include "../session.h"
 
 struct resume {
     const char *folder; /* checkpoint to go on from, in the session's arena; NULL: a fresh start */

@@ -3,7 +3,7 @@
 #ifndef CARNOT_RANKS_H
 #define CARNOT_RANKS_H
 
-#include "session.h"
+#include "../session.h"
 
 /* session_configure on every rank, then: the same program and configuration everywhere, threads
  * (parallel.threads is replaced by their number), and the map of the ranks, printed once.  Opens

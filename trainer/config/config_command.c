@@ -1,10 +1,10 @@
 /* carnot config: what can be set, what a key means, and what a configuration comes to. */
-#include "command.h"
+#include "../command.h"
 #include "config_explain.h"
-#include "filters/filter.h"
+#include "../filters/filter.h"
 #include "schema.h"
 
-#include "core/config.h"
+#include "../core/config.h"
 
 #include <string.h>
 

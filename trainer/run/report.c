@@ -1,8 +1,8 @@
 /* What a person sees of a run. */
 #include "report.h"
 
-#include "clock.h"
-#include "core/plot.h"
+#include "../clock.h"
+#include "../core/plot.h"
 
 #include "carnot/log.h"
 

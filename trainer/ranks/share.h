@@ -11,8 +11,8 @@
 #ifndef CARNOT_SHARE_H
 #define CARNOT_SHARE_H
 
-#include "rollout.h"
-#include "scorer.h"
+#include "../rollout.h"
+#include "../scoring/scorer.h"
 
 #include "carnot/comm.h"
 

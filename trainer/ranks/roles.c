@@ -1,7 +1,7 @@
 /* Two sides of a run, and what goes from one to the other. */
 #include "roles.h"
 
-#include "clock.h"
+#include "../clock.h"
 
 #include "carnot/log.h"
 #include "carnot/str.h"

@@ -3,7 +3,7 @@
 #ifndef CARNOT_SCHEMA_H
 #define CARNOT_SCHEMA_H
 
-#include "core/config_schema.h"
+#include "../core/config_schema.h"
 
 /* The one schema of the program, in the order in which a configuration is written; lives for ever.
  * Put together from the lists at the first call, which must not happen on two threads at once. */

@@ -1,7 +1,7 @@
 /* Sampled batches as bytes. */
 #include "ahead.h"
 
-#include "states.h"
+#include "../run/states.h"
 
 #include <stdlib.h>
 #include <string.h>

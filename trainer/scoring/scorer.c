@@ -1,7 +1,7 @@
 /* One thread between the sampler and the rewards. */
 #include "scorer.h"
 
-#include "clock.h"
+#include "../clock.h"
 #include "own_service.h"
 
 #include "carnot/service.h"
