@@ -26,7 +26,8 @@ struct cn_loss_call train_call(struct train *t, uint64_t step)
 }
 
 /* What is sampled must be what is trained; older weights differ, so only a limit of their own ends
- * the run. */
+ * the run.  In bf16 both engines round at different places, and through tens of layers that alone
+ * makes 0.015 nats (SmolLM2-135M, mean of a step; up to 0.02 after some training). */
 static enum cn_status check_mismatch(const struct train *t, const struct experience_result *e)
 {
     double limit = t->session.settings.rollout.mismatch_stop;
@@ -34,12 +35,14 @@ static enum cn_status check_mismatch(const struct train *t, const struct experie
     enum cn_dtype dtype;
     CN_TRY(session_dtype(&t->session, &dtype));
     if (isnan(limit) && e->weights != e->step - 1) return CN_OK;
-    if (isnan(limit)) limit = dtype == CN_DTYPE_F32 ? 1e-4 : 2e-2;
+    if (isnan(limit)) limit = dtype == CN_DTYPE_F32 ? 1e-4 : 5e-2;
     if (!(gap > limit)) return CN_OK;
     return cn_fail(
         CN_ERR_NUMERIC,
         "step %llu: the sampler's log-probabilities differ from the trainer's by %g nats "
-        "on average (rollout.mismatch_stop=%g): what is sampled is not what is trained",
+        "on average (rollout.mismatch_stop=%g): what is sampled is not what is trained; "
+        "if mismatch/logprob_abs_mean of the steps before is close to that, it is rounding: "
+        "allow more, or train in f32",
         (unsigned long long)e->step, gap, limit);
 }
 

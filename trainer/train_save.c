@@ -171,6 +171,24 @@ enum cn_status train_record(struct train *t, const struct experience_result *res
     return write_samples(t, result);
 }
 
+/* What ranks cost this one: waiting for others, and moving data beside no computation. */
+static enum cn_status comm_times(struct train *t)
+{
+    struct session *s = &t->session;
+    struct cn_comm *const each[] = {s->comm, s->roles.side};
+    struct cn_comm_cost sum = {0};
+    if (cn_comm_size(s->comm) == 1) return CN_OK;
+    for (int i = 0; i < (each[0] == each[1] ? 1 : 2); i++) {
+        const struct cn_comm_cost cost = cn_comm_cost(each[i]);
+        sum.wait_s += cost.wait_s;
+        sum.move_s += cost.move_s;
+        sum.bytes += cost.bytes;
+    }
+    CN_TRY(cn_metrics_set(&t->metrics, "time/comm_wait_s", sum.wait_s));
+    CN_TRY(cn_metrics_set(&t->metrics, "time/comm_move_s", sum.move_s));
+    return cn_metrics_set(&t->metrics, "perf/comm_bytes", sum.bytes);
+}
+
 enum cn_status train_times(struct train *t, const struct experience_result *experience,
                            const struct update_times *update, double seconds)
 {
@@ -190,6 +208,7 @@ enum cn_status train_times(struct train *t, const struct experience_result *expe
     CN_TRY(cn_metrics_set(&t->metrics, "time/pass_s", update->pass));
     CN_TRY(cn_metrics_set(&t->metrics, "time/algorithm_s", update->algorithm));
     CN_TRY(cn_metrics_set(&t->metrics, "time/other_s", seconds - known));
+    CN_TRY(comm_times(t));
     CN_TRY(cn_metrics_set(&t->metrics, "perf/tokens", tokens));
     return cn_metrics_set(&t->metrics, "perf/tok_s", tokens / seconds);
 }

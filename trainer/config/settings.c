@@ -61,7 +61,7 @@ static const struct cn_option rollout_options[] = {
     {FIELD(rollout, stop), .kind = CN_OPTION_TEXTS, IS "[]", .help = "texts that end an answer, beside the model's own end tokens"},
     {FIELD(rollout, ignore_eos), BOOL, IS "false", .help = "an end token does not end an answer: every answer has max_tokens (benchmarks)"},
     {FIELD(rollout, slots), INT(1, 65536), IS "64", .help = "answers sampled at a time"},
-    {FIELD(rollout, mismatch_stop), REAL(0, 100), IS "null", OR_NULL, SAFE, .unit = "nats", .help = "ends the run if mean |logp_sampled - logp_old| of a step exceeds it; null: 1e-4 in f32, 2e-2 in bf16"},
+    {FIELD(rollout, mismatch_stop), REAL(0, 100), IS "null", OR_NULL, SAFE, .unit = "nats", .help = "ends the run if mean |logp_sampled - logp_old| of a step exceeds it; null: 1e-4 in f32, 5e-2 in bf16"},
     {FIELD(rollout, engine), CHOICE("auto decode torch"), IS "\"auto\"", .help = "what samples: the C decode engine or libtorch"},
     {0}};
 
