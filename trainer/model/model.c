@@ -47,10 +47,19 @@ static void keep_bits_of_products(void)
     setenv("MKL_CBWR", __builtin_cpu_supports("avx512f") ? "AVX512,STRICT" : "AVX2,STRICT", 0);
 }
 
+/* OpenMP's threads turn round and round for some milliseconds after a pass and would take cores
+ * from sampling: 50,000 turns are under one, and still bridge the gaps between two operators.  Read
+ * when the library is loaded; a value that somebody has set stays. */
+static void let_threads_rest(void)
+{
+    setenv("GOMP_SPINCOUNT", "50000", 0);
+}
+
 static enum cn_status open_shared(void **out)
 {
     char why[2 * PATH_BYTES];
     keep_bits_of_products();
+    let_threads_rest();
     void *shared = cn_shared_open("CN_TORCH_SO", "libcarnot_torch.so", why, sizeof why);
     if (!shared)
         return cn_fail(CN_ERR_MODEL,
