@@ -5,10 +5,10 @@
  * normalizer calculation for softmax").  The order of every sum depends on the token's place only,
  * so sharing of blocks, prefill and step give the same bits.
  *
- * Lanes are tokens for the scores (keys lie [head_unit][32]) and head dimensions for the values
- * ([32][head_unit]). */
+ * Lanes are tokens for the scores (keys lie [2][head_unit][16]) and head dimensions for the
+ * values ([32][head_unit]). */
 
-enum { QUERIES = 4, SCORE_VECTORS = 2, SCORE_CHUNKS = KERNEL_TOKENS / (SCORE_VECTORS * LANES) };
+enum { QUERIES = 4, SCORE_VECTORS = 2 };
 
 INLINE vf cache_load(const char *cache, size_t index, bool bf16)
 {
@@ -38,32 +38,41 @@ struct attend {
     bool bf16;
 };
 
-/* score (queries, 32) = scale q . key; -inf for tokens that are not seen. */
-INLINE void score_block(const struct attend *t, float score[QUERIES][KERNEL_TOKENS])
+/* Scores of the tokens from `token` on, `vectors` LANES of them. */
+INLINE void score_columns(const struct attend *t, size_t token, size_t vectors,
+                          float score[QUERIES][KERNEL_TOKENS])
 {
-    const size_t head_dim = t->a->head_dim;
-    for (size_t chunk = 0; chunk < SCORE_CHUNKS; chunk++) {
-        size_t token = chunk * SCORE_VECTORS * LANES;
-        vf acc[QUERIES][SCORE_VECTORS];
-        for (size_t g = 0; g < t->queries; g++)
-            for (size_t v = 0; v < SCORE_VECTORS; v++)
-                acc[g][v] = vf_all(0);
-        for (size_t d = 0; d < head_dim; d++) {
-            vf key[SCORE_VECTORS];
-            for (size_t v = 0; v < SCORE_VECTORS; v++)
-                key[v] = cache_load(t->block->key, d * KERNEL_TOKENS + token + v * LANES, t->bf16);
-            for (size_t g = 0; g < t->queries; g++) {
-                vf x = vf_all(t->q[g * head_dim + d]);
-                for (size_t v = 0; v < SCORE_VECTORS; v++)
-                    acc[g][v] = vf_fma(x, key[v], acc[g][v]);
-            }
+    const size_t head_dim = t->a->head_dim, unit = t->a->head_unit;
+    vf acc[QUERIES][SCORE_VECTORS];
+    for (size_t g = 0; g < t->queries; g++)
+        for (size_t v = 0; v < vectors; v++)
+            acc[g][v] = vf_all(0);
+    for (size_t d = 0; d < head_dim; d++) {
+        vf key[SCORE_VECTORS];
+        for (size_t v = 0; v < vectors; v++)
+            key[v] = cache_load(t->block->key, key_place(unit, d, token + v * LANES), t->bf16);
+        for (size_t g = 0; g < t->queries; g++) {
+            vf x = vf_all(t->q[g * head_dim + d]);
+            for (size_t v = 0; v < vectors; v++)
+                acc[g][v] = vf_fma(x, key[v], acc[g][v]);
         }
-        for (size_t g = 0; g < t->queries; g++)
-            for (size_t v = 0; v < SCORE_VECTORS; v++)
-                vf_store(score[g] + token + v * LANES, acc[g][v] * vf_all(t->a->scale));
     }
     for (size_t g = 0; g < t->queries; g++)
-        for (size_t j = t->block->tokens; j < KERNEL_TOKENS; j++)
+        for (size_t v = 0; v < vectors; v++)
+            vf_store(score[g] + token + v * LANES, acc[g][v] * vf_all(t->a->scale));
+}
+
+/* score (queries, 32) = scale q . key; -inf for tokens that are not seen, whose keys are not read.
+ */
+INLINE void score_block(const struct attend *t, float score[QUERIES][KERNEL_TOKENS])
+{
+    const size_t tokens = t->block->tokens;
+    size_t token = 0;
+    for (; token + LANES < tokens; token += SCORE_VECTORS * LANES)
+        score_columns(t, token, SCORE_VECTORS, score);
+    if (token < tokens) score_columns(t, token, 1, score);
+    for (size_t g = 0; g < t->queries; g++)
+        for (size_t j = tokens; j < KERNEL_TOKENS; j++)
             score[g][j] = -INFINITY;
 }
 

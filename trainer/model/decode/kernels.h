@@ -14,10 +14,11 @@
 #include "choose.h"
 
 enum {
-    KERNEL_COLUMNS = 16,   /* outputs of a matrix product that belong to one thread */
-    KERNEL_TOKENS = 32,    /* tokens of one block of the cache */
-    KERNEL_HEAD_UNIT = 16, /* head_dim in the cache is rounded up to this */
-    KERNEL_ROW_UNIT = 32,  /* packed input has room for rows rounded up to this */
+    KERNEL_COLUMNS = 16,    /* outputs of a matrix product that belong to one thread */
+    KERNEL_TOKENS = 32,     /* tokens of one block of the cache */
+    KERNEL_KEY_TOKENS = 16, /* keys of so many lie together: a block begun is not read to its end */
+    KERNEL_HEAD_UNIT = 16,  /* head_dim in the cache is rounded up to this */
+    KERNEL_ROW_UNIT = 32,   /* packed input has room for rows rounded up to this */
     KERNEL_DEPTH_UNIT =
         32 /* k of a packed BF16 matrix and its input is rounded up to this, zeros */
 };
@@ -66,8 +67,8 @@ struct kernel_rotate {
     const float *cosine, *sine; /* (head_dim / 2) of the position */
 };
 
-/* Where one token's key and value of one head go: block layout key (head_unit, 32), value (32,
- * head_unit). */
+/* Where one token's key and value of one head go: block layout key (2, head_unit, 16), value
+ * (32, head_unit). */
 struct kernel_keep {
     const float *key, *value; /* (head_dim) */
     void *key_block, *value_block;

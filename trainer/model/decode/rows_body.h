@@ -27,7 +27,14 @@ static void rotate(const struct kernel_rotate *p)
     for (size_t h = 0; h < p->heads; h++) {
         float *x = p->x + h * p->head_dim;
         if (p->norm) norm(x, p->norm, p->head_dim, p->eps, x);
-        for (size_t i = 0; i < half; i++) {
+        size_t i = 0;
+        for (; i + LANES <= half; i += LANES) {
+            vf a = vf_load(x + i), b = vf_load(x + i + half);
+            vf cosine = vf_load(p->cosine + i), sine = vf_load(p->sine + i);
+            vf_store(x + i, a * cosine - b * sine);
+            vf_store(x + i + half, b * cosine + a * sine);
+        }
+        for (; i < half; i++) {
             float a = x[i], b = x[i + half];
             x[i] = a * p->cosine[i] - b * p->sine[i];
             x[i + half] = b * p->cosine[i] + a * p->sine[i];
@@ -35,20 +42,28 @@ static void rotate(const struct kernel_rotate *p)
     }
 }
 
+/* Entry of token `at` in dimension d of a key block. */
+INLINE size_t key_place(size_t unit, size_t d, size_t at)
+{
+    return (at / KERNEL_KEY_TOKENS * unit + d) * KERNEL_KEY_TOKENS + at % KERNEL_KEY_TOKENS;
+}
+
 static void keep(const struct kernel_keep *p)
 {
+    const size_t first = key_place(p->head_unit, 0, p->at);
     if (p->bf16) {
-        uint16_t *key = p->key_block, *value = (uint16_t *)p->value_block + p->at * p->head_unit;
+        uint16_t *key = (uint16_t *)p->key_block + first;
+        uint16_t *value = (uint16_t *)p->value_block + p->at * p->head_unit;
         for (size_t d = 0; d < p->head_dim; d++) {
-            key[d * KERNEL_TOKENS + p->at] = bf16_round(p->key[d]);
+            key[d * KERNEL_KEY_TOKENS] = bf16_round(p->key[d]);
             value[d] = bf16_round(p->value[d]);
         }
     } else {
-        float *key = p->key_block, *value = (float *)p->value_block + p->at * p->head_unit;
-        for (size_t d = 0; d < p->head_dim; d++) {
-            key[d * KERNEL_TOKENS + p->at] = p->key[d];
-            value[d] = p->value[d];
-        }
+        float *key = (float *)p->key_block + first;
+        for (size_t d = 0; d < p->head_dim; d++)
+            key[d * KERNEL_KEY_TOKENS] = p->key[d];
+        memcpy((float *)p->value_block + p->at * p->head_unit, p->value,
+               p->head_dim * sizeof(float));
     }
 }
 
