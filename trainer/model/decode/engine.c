@@ -17,9 +17,8 @@ struct engine {
     size_t context;
     struct slot *slots;
     struct row *rows;            /* (slots) of one step */
-    struct choose_kept *scratch; /* (threads, vocab): grows on first use */
+    struct choose_kept *scratch; /* (HEAD_ROWS, vocab): from the first use on */
     enum cn_status *status;      /* (slots): of one step's draws */
-    size_t scratch_rows;
 };
 
 /* ---- open and close -------------------------------------------------------- */
@@ -48,6 +47,7 @@ static enum cn_status open_machine(struct machine *m, const struct engine_settin
     m->head_unit = kernel_round_up(shape->head_dim, KERNEL_HEAD_UNIT);
     CN_TRY(kernels_pick(settings->isa, &m->kernels));
     CN_TRY(pool_open(settings->threads, &m->pool));
+    CN_TRY(pool_open(1, &m->alone));
     CN_TRY(weights_open(&m->weights, shape, settings->dtype));
     CN_TRY(weights_bind(&m->weights, buffers, n, m->kernels, m->pool));
     size_t block_bytes = shape->layers * shape->kv_heads * 2 * KERNEL_TOKENS * m->head_unit *
@@ -63,6 +63,7 @@ void engine_close(struct engine *engine)
     cache_close(&engine->machine.cache);
     weights_close(&engine->machine.weights);
     pool_close(engine->machine.pool);
+    pool_close(engine->machine.alone);
     free(engine->slots);
     free(engine->rows);
     free(engine->status);
@@ -234,7 +235,7 @@ static struct choose_call draw_call(const struct pass *pass, size_t row, const f
 {
     const struct row *r = &pass->rows[row];
     struct choose_kept *scratch = engine->scratch;
-    if (scratch) scratch += row % HEAD_ROWS * engine->machine.shape->vocab;
+    if (scratch) scratch += logits - engine->machine.logits;
     return (struct choose_call){.loops = &engine->machine.kernels->choose,
                                 .logits = logits,
                                 .vocab = engine->machine.shape->vocab,
@@ -266,17 +267,12 @@ static int by_blocks(const void *a, const void *b, void *context)
     return left->slot < right->slot ? -1 : left->slot > right->slot;
 }
 
-/* Every row's scratch exists if some draw truncates. */
-static enum cn_status need_scratch(struct engine *engine, size_t rows)
+/* Scratch lies as the rows of logits do; it exists if some draw truncates. */
+static enum cn_status need_scratch(struct engine *engine)
 {
-    size_t want = rows < HEAD_ROWS ? rows : HEAD_ROWS;
-    if (engine->scratch_rows >= want) return CN_OK;
-    free(engine->scratch);
-    engine->scratch_rows = 0;
-    engine->scratch = calloc(want * engine->machine.shape->vocab, sizeof *engine->scratch);
-    if (!engine->scratch) return cn_fail(CN_ERR_MEMORY, "no memory for top-k and top-p");
-    engine->scratch_rows = want;
-    return CN_OK;
+    if (engine->scratch) return CN_OK;
+    engine->scratch = calloc(HEAD_ROWS * engine->machine.shape->vocab, sizeof *engine->scratch);
+    return engine->scratch ? CN_OK : cn_fail(CN_ERR_MEMORY, "no memory for top-k and top-p");
 }
 
 /* Rows of a step, their place in the cache reserved. */
@@ -292,7 +288,7 @@ static enum cn_status gather_rows(struct engine *engine, const size_t *slots, si
             return cn_fail(CN_ERR_MODEL, "slot %zu is full: %zu tokens are the sampler's context",
                            slots[i], engine->context);
     }
-    if (truncates) CN_TRY(need_scratch(engine, n));
+    if (truncates) CN_TRY(need_scratch(engine));
     for (size_t i = 0; i < n; i++) {
         size_t position = cache->length[slots[i]];
         CN_TRY(cache_extend(cache, slots[i], 1));
@@ -381,7 +377,7 @@ enum cn_status engine_score(struct engine *engine, const struct engine_score *sc
                        "the %zu largest log-probabilities are asked for, the vocabulary "
                        "has %zu",
                        score->top, engine->machine.shape->vocab);
-    if (score->top) CN_TRY(need_scratch(engine, HEAD_ROWS));
+    if (score->top) CN_TRY(need_scratch(engine));
     size_t slot = 0;
     CN_TRY(find_slot(engine, &slot));
     score->logp[0] = score->entropy[0] = 0;

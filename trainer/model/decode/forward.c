@@ -4,7 +4,11 @@
  * is a barrier
  *
  * Products are split by outputs, norms by rows, attention by (key head, rows).  Since kernels give
- * a row the same bits in any company, the split is free. */
+ * a row the same bits in any company, the split is free.
+ *
+ * Many rows of a small model are shared out instead: a thread takes its rows through all layers and
+ * meets nobody, and their activations, keys and values stay in its core's cache.  It reads all the
+ * weights for that, so they must fit the cache that cores share. */
 #include "forward.h"
 
 #include <math.h>
@@ -21,6 +25,8 @@ struct worker {
 };
 
 static const size_t ATTENTION_CHUNK = 16;
+static const size_t SHARED_ROWS_LEAST = 16;          /* of each thread */
+static const size_t SMALL_WEIGHTS = (size_t)8 << 20; /* bytes: a part of any shared cache */
 
 static size_t scratch_normed(const struct model_shape *s)
 {
@@ -58,6 +64,8 @@ enum cn_status machine_open(struct machine *m, size_t context)
     const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
     const size_t widest = q > s->hidden ? q : s->hidden;
     cn_arena_init(&m->arena);
+    m->head_rows = HEAD_ROWS;
+    m->small = shape_parameters(s) * (m->bf16 ? 2 : sizeof(float)) <= SMALL_WEIGHTS;
     CN_TRY(fill_rotations(m, context));
     CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->hidden, &m->x));
     CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->hidden, &m->normed));
@@ -66,7 +74,7 @@ enum cn_status machine_open(struct machine *m, size_t context)
     CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->intermediate, &m->gate));
     CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->intermediate, &m->up));
     CN_TRY(CN_NEW(&m->arena, HEAD_ROWS * s->vocab, &m->logits));
-    CN_TRY(CN_NEW(&m->arena, s->layers, &m->next_item));
+    CN_TRY(CN_NEW(&m->arena, pool_size(m->pool) * s->layers, &m->next_item));
     CN_TRY(cn_arena_alloc(&m->arena, kernel_pack_bytes(PASS_ROWS, widest), 1, &m->packed));
     CN_TRY(cn_arena_alloc(&m->arena, kernel_pack_bytes(PASS_ROWS, s->intermediate), 1,
                           &m->packed_gate));
@@ -358,14 +366,14 @@ static void project_gate(const struct worker *w, int layer, const void *input)
                                             .column_end = end});
 }
 
-/* Logits of all rows, HEAD_ROWS at a time, and what the caller does with them. */
+/* Logits of all rows, some at a time, and what the caller does with them. */
 static void head(const struct worker *w)
 {
     const struct pass *pass = w->pass;
     const struct machine *m = w->m;
     const size_t vocab = m->shape->vocab;
-    for (size_t first = 0; first < pass->n; first += HEAD_ROWS) {
-        size_t n = pass->n - first < HEAD_ROWS ? pass->n - first : HEAD_ROWS;
+    for (size_t first = 0; first < pass->n; first += m->head_rows) {
+        size_t n = pass->n - first < m->head_rows ? pass->n - first : m->head_rows;
         const void *input = normalise(w, weights_get(&m->weights, -1, TENSOR_FINAL_NORM), first, n);
         multiply(w, STEP_HEAD, -1, input, n);
         pool_barrier(m->pool);
@@ -409,7 +417,8 @@ static void forward_share(void *context, size_t thread)
     head(w);
 }
 
-void forward_run(struct pass *pass)
+/* Where the rows' keys and values lie, and the pieces of attention among `threads`. */
+static void prepare(struct pass *pass, size_t threads)
 {
     struct machine *m = pass->machine;
     for (size_t r = 0; r < pass->n; r++) {
@@ -419,7 +428,69 @@ void forward_run(struct pass *pass)
     for (size_t i = 0; i < m->shape->layers; i++)
         atomic_store(&m->next_item[i], 0);
     pass->chunk = ATTENTION_CHUNK;
-    while (pass->chunk > 1 && m->shape->kv_heads * (pass->n / pass->chunk) < 3 * pool_size(m->pool))
+    while (pass->chunk > 1 && m->shape->kv_heads * (pass->n / pass->chunk) < 3 * threads)
         pass->chunk /= 2;
-    pool_run(m->pool, forward_share, pass);
+}
+
+/* Rows of a buffer that a thread has if rows are shared out. */
+static size_t slice_rows(size_t n, size_t threads)
+{
+    return kernel_round_up((n + threads - 1) / threads, KERNEL_ROW_UNIT);
+}
+
+static bool shares_rows(const struct pass *pass)
+{
+    const struct machine *m = pass->machine;
+    const size_t threads = pool_size(m->pool);
+    return threads > 1 && pass->distinct && m->small && pass->n >= SHARED_ROWS_LEAST * threads &&
+           threads * slice_rows(pass->n, threads) <= PASS_ROWS;
+}
+
+/* The machine as one thread of several sees it: buffers of its own, a pool of itself. */
+static struct machine slice_of(const struct machine *m, size_t first, size_t thread)
+{
+    const struct model_shape *s = m->shape;
+    const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
+    const size_t widest = q > s->hidden ? q : s->hidden;
+    struct machine own = *m;
+    own.pool = m->alone;
+    own.head_rows = m->head_rows / pool_size(m->pool);
+    own.x += first * s->hidden;
+    own.normed += first * s->hidden;
+    own.qkv += first * (q + 2 * kv);
+    own.attended += first * q;
+    own.gate += first * s->intermediate;
+    own.up += first * s->intermediate;
+    own.packed = (char *)own.packed + kernel_pack_bytes(first, widest);
+    own.packed_gate = (char *)own.packed_gate + kernel_pack_bytes(first, s->intermediate);
+    own.logits += thread * own.head_rows * s->vocab;
+    own.scratch += thread * own.scratch_bytes;
+    own.next_item += thread * s->layers;
+    return own;
+}
+
+static void forward_rows(void *context, size_t thread)
+{
+    const struct pass *whole = context;
+    const size_t threads = pool_size(whole->machine->pool);
+    struct machine own = slice_of(whole->machine, thread * slice_rows(whole->n, threads), thread);
+    struct pass part = {
+        .machine = &own, .distinct = true, .sink = whole->sink, .context = whole->context};
+    size_t begin, end;
+    pool_split(whole->n, thread, threads, &begin, &end);
+    part.rows = whole->rows + begin;
+    part.n = end - begin;
+    prepare(&part, 1);
+    forward_share(&part, 0);
+}
+
+void forward_run(struct pass *pass)
+{
+    struct pool *pool = pass->machine->pool;
+    if (shares_rows(pass)) {
+        pool_run(pool, forward_rows, pass);
+    } else {
+        prepare(pass, pool_size(pool));
+        pool_run(pool, forward_share, pass);
+    }
 }

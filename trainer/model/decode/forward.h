@@ -18,11 +18,12 @@ enum {
 struct machine {
     const struct model_shape *shape;
     const struct kernels *kernels;
-    struct pool *pool;
+    struct pool *pool, *alone; /* `alone` has one thread, whoever uses it */
     struct weights weights;
     struct cache cache;
-    bool bf16;
+    bool bf16, small;                   /* small: rows are shared out rather than outputs */
     size_t head_unit;                   /* head_dim in the cache */
+    size_t head_rows;                   /* rows whose logits exist at a time, <= HEAD_ROWS */
     float *cosine, *sine;               /* (context, head_dim / 2) */
     float *x, *normed, *qkv, *attended; /* (PASS_ROWS, ...) activations */
     float *gate, *up;
@@ -30,7 +31,7 @@ struct machine {
     float *logits;              /* (HEAD_ROWS, vocab) */
     char *scratch;              /* per thread */
     size_t scratch_bytes;       /* of one thread */
-    atomic_size_t *next_item;   /* per layer: attention's next piece of work */
+    atomic_size_t *next_item;   /* (threads, layers): attention's next piece of work */
     struct cn_arena arena;
 };
 
