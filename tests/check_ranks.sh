@@ -65,6 +65,12 @@ train m1.local 2 1 parallel.fault=local_mean || fault "local_mean did not run"
 "$bin/carnot" diff "$work/m1" "$work/m1.local" > "$work/diff" 2>&1
 [ $? -eq 3 ] && grep -q 'the runs differ; first in ' "$work/diff" || fault "carnot diff does not see the local mean: $(cat "$work/diff")"
 tail -n 1 "$work/diff"
+
+# A rank that is slow leaves answers to the others: more than half of them, with the same bits.
+train m1.slow 2 1 parallel.fault=slow && same m1 m1.slow || { fault "a slow rank changes the bits:"; tail -3 "$work/m1.slow.log"; }
+awk -v share="$(metric m1.slow 2 perf/largest_share)" 'BEGIN { exit !(share > 0.6) }' ||
+    fault "beside a slow rank the other one samples only $(metric m1.slow 2 perf/largest_share) of the answers"
+echo "slow rank: the other one of 2 samples $(metric m1.slow 2 perf/largest_share) of the answers"
 train m1.float 2 1 run.deterministic=false || { fault "float sums:"; tail -3 "$work/m1.float.log"; }
 
 # ---- one run, many layouts: it goes on elsewhere with the same bits -----------------------------

@@ -258,6 +258,40 @@ TEST(a_part_gathers_what_its_ranks_have)
     free(x);
 }
 
+/* Twice over `c`, whose rank `self` of `n` this is: each item goes to exactly one rank. */
+static void empty_a_queue(struct cn_comm *c, int self, int n)
+{
+    enum { ITEMS = 57 };
+    for (int round = 0; round < 2; round++) {
+        struct cn_comm_queue queue;
+        int64_t takers[ITEMS] = {0}, owner[ITEMS] = {0};
+        uint64_t item = 0;
+        CHECK_OK(cn_comm_queue(c, &queue));
+        for (;;) {
+            CHECK_OK(cn_comm_take(c, &queue, &item));
+            if (item >= ITEMS) break;
+            takers[item]++;
+            owner[item] = self;
+            cn_comm_progress(c);
+        }
+        const struct cn_comm_data all = data_of(CN_DTYPE_I64, takers, ITEMS);
+        const struct cn_comm_data who = data_of(CN_DTYPE_I64, owner, ITEMS);
+        CHECK_OK(cn_comm_sum(c, &all));
+        CHECK_OK(cn_comm_sum(c, &who));
+        for (int i = 0; i < ITEMS; i++) {
+            CHECK_INT(takers[i], 1);
+            CHECK(owner[i] >= 0 && owner[i] < n);
+        }
+    }
+}
+
+TEST(each_item_of_a_queue_goes_to_one_rank)
+{
+    empty_a_queue(comm, rank, size);
+    empty_a_queue(half, cn_comm_rank(half), cn_comm_size(half));
+    empty_a_queue(NULL, 0, 1);
+}
+
 TEST(costs_are_counted_and_begin_anew)
 {
     double x[4] = {1, 2, 3, 4};

@@ -69,7 +69,8 @@ static enum cn_status collect(struct scene *s, size_t slots, struct cn_texts sto
                                             .max_tokens = 8,
                                             .top_p = 1,
                                             .stop = stop};
-    return rollout_collect(&options, &wishes, 0, &s->arena, answers);
+    return rollout_collect(&options, wishes.item, (struct cn_span){0, wishes.count}, &s->arena,
+                           answers);
 }
 
 TEST(answers_do_not_depend_on_the_number_of_slots)
@@ -189,7 +190,8 @@ TEST(a_branch_goes_on_from_its_parents_tokens_and_keeps_to_the_budget)
                                             .slots = 8,
                                             .max_tokens = 8,
                                             .top_p = 1};
-    CHECK_OK(rollout_collect(&options, &wishes, 0, &scene.arena, answers));
+    CHECK_OK(rollout_collect(&options, wishes.item, (struct cn_span){0, wishes.count}, &scene.arena,
+                             answers));
     for (size_t i = 0; i < 4; i++) {
         const size_t ends = answers[i].stop == CN_STOP_EOS;
         CHECK(answers[i].n <= 6);

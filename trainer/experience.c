@@ -228,7 +228,9 @@ static enum cn_status answer_fresh(struct rounds *r, size_t fresh)
         .ignore_eos = rollout->ignore_eos,
         .progress = e->progress,
         .progress_self = e->progress_self};
+    const bool last = cn_comm_rank(e->comm) == cn_comm_size(e->comm) - 1;
     struct share_round round = {.comm = e->comm,
+                                .slow = last && e->settings->parallel.fault == SETTINGS_FAULT_SLOW,
                                 .scorer = e->scorer,
                                 .options = &options,
                                 .wishes = &wishes,

@@ -17,7 +17,9 @@ struct run {
     struct cn_tokenizer *tokenizer;
     const struct rollout_options *options;
     const struct wish *wishes;
-    size_t n_wishes, next, finished;
+    size_t next, end;             /* of the wishes that have not begun */
+    size_t asked, finished, most; /* most: as many as were under way at once */
+    bool drained;                 /* there are no more than those */
     struct cn_arena *arena;
     struct answer *answers;
     struct running *running;
@@ -49,10 +51,10 @@ static enum cn_status start_next(struct run *run)
 {
     const struct wish *wish = &run->wishes[run->next];
     const struct cn_draw draw = draw_of(run, wish);
-    const bool last =
-        run->next + 1 == run->n_wishes || run->wishes[run->next + 1].posed != wish->posed;
+    const bool last = run->next + 1 == run->end || run->wishes[run->next + 1].posed != wish->posed;
     struct running *place = &run->running[run->n_running];
     place->wish = run->next;
+    run->answers[run->next] = (struct answer){.n = 0};
     cn_str_clear(&place->text);
     if (wish->n_begun && !wish->own_text)
         CN_TRY(cn_tokenizer_decode(run->tokenizer,
@@ -74,6 +76,31 @@ static enum cn_status start_next(struct run *run)
     }
     run->n_running++;
     run->next++;
+    if (run->n_running > run->most) run->most = run->n_running;
+    return CN_OK;
+}
+
+/* More wishes once half of the places are free: later, their batch would be small; sooner, a rank
+ * that happens to be first would take what a slow one has no time for. */
+static enum cn_status ask_for_more(struct run *run)
+{
+    struct cn_span more;
+    if (run->drained || run->n_running > run->most / 2) return CN_OK;
+    CN_TRY(run->options->more(run->options->more_self, &more));
+    run->next = more.begin;
+    run->end = more.end;
+    run->asked += more.end - more.begin;
+    run->drained = more.begin == more.end;
+    return CN_OK;
+}
+
+static enum cn_status refill(struct run *run)
+{
+    while (run->n_running < run->options->slots) {
+        if (run->next == run->end) CN_TRY(ask_for_more(run));
+        if (run->next == run->end) return CN_OK;
+        CN_TRY(start_next(run));
+    }
     return CN_OK;
 }
 
@@ -188,14 +215,13 @@ static enum cn_status advance(struct run *run)
 
 static enum cn_status work(struct run *run)
 {
-    while (run->finished < run->n_wishes) {
-        while (run->next < run->n_wishes && run->n_running < run->options->slots)
-            CN_TRY(start_next(run));
+    for (;;) {
+        CN_TRY(refill(run));
+        if (run->n_running == 0) return CN_OK;
         CN_TRY(advance(run));
         if (run->options->progress)
-            run->options->progress(run->options->progress_self, run->finished, run->n_wishes);
+            run->options->progress(run->options->progress_self, run->finished, run->asked);
     }
-    return CN_OK;
 }
 
 enum cn_status wishes_add(struct wishes *wishes, struct wish wish)
@@ -212,17 +238,19 @@ enum cn_status wishes_add(struct wishes *wishes, struct wish wish)
     return CN_OK;
 }
 
-enum cn_status rollout_collect(const struct rollout_options *options, const struct wishes *wishes,
-                               size_t first, struct cn_arena *arena, struct answer *answers)
+enum cn_status rollout_collect(const struct rollout_options *options, const struct wish *wishes,
+                               struct cn_span own, struct cn_arena *arena, struct answer *answers)
 {
     struct run run = {.sampler = options->sampler,
                       .tokenizer = options->tokenizer,
                       .options = options,
-                      .wishes = wishes->item + first,
-                      .n_wishes = wishes->count - first,
+                      .wishes = wishes,
+                      .next = own.begin,
+                      .end = own.end,
+                      .asked = own.end - own.begin,
+                      .drained = !options->more,
                       .arena = arena,
                       .answers = answers};
-    memset(answers, 0, run.n_wishes * sizeof *answers);
     run.stops = cn_tokenizer_stops(options->tokenizer, &run.n_stops);
     CN_TRY(CN_NEW(arena, options->slots, &run.running));
     CN_TRY(CN_NEW(arena, options->slots, &run.slots));

@@ -51,6 +51,10 @@ struct rollout_options {
     /* Called for each finished answer, by its place in `answers`; may be NULL. */
     void (*finished)(void *self, size_t i);
     void *finished_self;
+    /* Further wishes to sample, asked for when all have begun and fewer than half as many are under
+     * way as at most were; an empty span: there are no more.  May be NULL. */
+    enum cn_status (*more)(void *self, struct cn_span *out);
+    void *more_self;
 };
 
 /* Whether one of `stop` ends in the last `fresh` bytes of the text: the first of the list that
@@ -66,10 +70,11 @@ struct wishes {
 };
 enum cn_status wishes_add(struct wishes *wishes, struct wish wish);
 
-/* Samples wishes [first, count); answers (count - first) stand in their order and do not depend on
- * `slots`. Fails: as cn_slot_open and
- * cn_sampler_step.  All slots are closed again.  Not collective. */
-enum cn_status rollout_collect(const struct rollout_options *options, const struct wishes *wishes,
-                               size_t first, struct cn_arena *arena, struct answer *answers);
+/* Samples the wishes of `own`, and those that options->more gives; each answer stands at its wish's
+ * place, other places are left alone.  Answers do not depend on `slots` or on who samples beside
+ * them.  Fails: as cn_slot_open, cn_sampler_step and `more`.  All slots are closed again.  Not
+ * collective. */
+enum cn_status rollout_collect(const struct rollout_options *options, const struct wish *wishes,
+                               struct cn_span own, struct cn_arena *arena, struct answer *answers);
 
 #endif

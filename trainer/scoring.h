@@ -52,6 +52,7 @@ struct scoring_work {
     const struct wish *wishes;
     const struct answer *answers;
     size_t n, max_tokens;
+    const bool *own; /* (n) those that this rank scores, read when the round ends; NULL: all */
 };
 
 /* Answer `i` of the work as the rewards see it. */

@@ -93,7 +93,7 @@ enum cn_status cn_comm_broadcast(struct cn_comm *comm, const struct cn_comm_data
 /* A sum that goes on while this rank computes.  begin: neither waits nor meets the others, and the
  * data must stay as they are until finish, which does both for all that was begun.  The order of
  * begin among the collectives is the same on every rank.  A back end that cannot sums at once.
- * progress moves what can be moved now; not collective. */
+ * progress moves what can be moved now, for queues (below) as well; not collective. */
 enum cn_status cn_comm_sum_begin(struct cn_comm *comm, const struct cn_comm_data *data);
 void cn_comm_progress(struct cn_comm *comm);
 enum cn_status cn_comm_sum_finish(struct cn_comm *comm, const char *what);
@@ -105,6 +105,20 @@ enum cn_status cn_comm_gather(struct cn_comm *comm, const struct cn_comm_data *d
                               const size_t *start);
 enum cn_status cn_comm_scatter_sum(struct cn_comm *comm, const struct cn_comm_data *data,
                                    const size_t *start);
+
+/* A queue of items 0, 1, 2 ... that ranks take while they compute: each item goes to one rank.
+ * Begins empty of takers; who takes what depends on time alone, so nothing that is computed may
+ * depend on it.  Collective. */
+struct cn_comm_queue {
+    bool shared;    /* by several ranks */
+    uint64_t begin; /* takes of the queues before */
+    uint64_t own;   /* items taken, if it is not shared */
+};
+enum cn_status cn_comm_queue(struct cn_comm *comm, struct cn_comm_queue *out);
+
+/* The next item.  No rank need come to it: on one host the counter lies in memory that both see;
+ * elsewhere rank 0 answers while it waits or calls cn_comm_progress.  Not collective. */
+enum cn_status cn_comm_take(struct cn_comm *comm, struct cn_comm_queue *queue, uint64_t *item);
 
 /* ---- memory of GPUs: ranks that have one each sum there
  *

@@ -78,7 +78,7 @@ enum cn_status cn_comm_sum_begin(struct cn_comm *c, const struct cn_comm_data *d
 
 void cn_comm_progress(struct cn_comm *c)
 {
-    if (!c || !c->begun) return;
+    if (!c || (!c->begun && !c->counter)) return;
     c->began = comm_seconds();
     c->backend->progress(c->self);
     c->cost.move_s += comm_seconds() - c->began;
@@ -93,6 +93,36 @@ enum cn_status cn_comm_sum_finish(struct cn_comm *c, const char *what)
     enum cn_status status = c->begun ? c->backend->sum_finish(c->self) : CN_OK;
     c->begun = false;
     return comm_leave(c, status);
+}
+
+/* The counter is never set back: a queue begins where all takes before it ended. */
+enum cn_status cn_comm_queue(struct cn_comm *c, struct cn_comm_queue *out)
+{
+    uint64_t taken = c ? c->taken : 0;
+    const struct cn_comm_data data = {"takes", CN_DTYPE_U64, &taken, 1};
+    bool skip;
+    *out = (struct cn_comm_queue){.shared = false};
+    CN_TRY(comm_enter(c, "queue", &data, &skip));
+    if (skip) return CN_OK;
+    enum cn_status status = c->counter ? CN_OK : c->backend->counter(c->self);
+    c->counter = status == CN_OK;
+    if (status == CN_OK) status = c->backend->sum(c->self, &data);
+    out->shared = true;
+    out->begin = taken;
+    return comm_leave(c, status);
+}
+
+enum cn_status cn_comm_take(struct cn_comm *c, struct cn_comm_queue *queue, uint64_t *item)
+{
+    uint64_t number = 0;
+    *item = queue->own++;
+    if (!queue->shared) return CN_OK;
+    CN_TRY(check_failed(c));
+    c->began = comm_seconds();
+    CN_TRY(comm_leave(c, c->backend->take(c->self, &number)));
+    c->taken++;
+    *item = number - queue->begin;
+    return CN_OK;
 }
 
 enum cn_status cn_comm_max(struct cn_comm *c, const struct cn_comm_data *data)

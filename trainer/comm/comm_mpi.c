@@ -31,11 +31,12 @@ enum {
 struct mpi {
     struct comm_wait wait;
     MPI_Comm all, letters; /* diagnosis has its own, so that it never meets data; a part has none */
-    int rank, size;
+    int rank, size, n_begun;
     unsigned char *piece; /* PIECE elements of up to 8 bytes */
-    MPI_Comm sums;      /* of those that go on: MPI matches by order, and a rank may fail before */
-    MPI_Request *begun; /* (n_begun) sums that go on */
-    int n_begun;
+    MPI_Comm sums;       /* of those that go on: MPI matches by order, and a rank may fail before */
+    MPI_Request *begun;  /* (n_begun) sums that go on */
+    MPI_Win counter;     /* one number, in rank 0's memory; MPI_WIN_NULL: not asked for yet */
+    uint64_t one, taken; /* of a take that goes on */
 };
 
 /* ---- waiting ----------------------------------------------------------------------------------
@@ -293,7 +294,8 @@ static void mpi_progress(void *self)
 {
     struct mpi *m = self;
     int done; /* a failure is told again at the end */
-    MPI_Testall(m->n_begun, m->begun, &done, MPI_STATUSES_IGNORE);
+    if (m->n_begun) MPI_Testall(m->n_begun, m->begun, &done, MPI_STATUSES_IGNORE);
+    MPI_Iprobe(MPI_ANY_SOURCE, TAG_LETTER, m->sums, &done, MPI_STATUS_IGNORE); /* serves takes */
 }
 
 static enum cn_status mpi_sum_finish(void *self)
@@ -302,6 +304,34 @@ static enum cn_status mpi_sum_finish(void *self)
     for (int i = 0; i < m->n_begun; i++)
         CN_TRY(finish(m, &m->begun[i], 1, false));
     m->n_begun = 0;
+    return CN_OK;
+}
+
+/* The counter of the queues. */
+static enum cn_status mpi_counter(void *self)
+{
+    struct mpi *m = self;
+    uint64_t *number;
+    CN_TRY(check(MPI_Win_allocate(m->rank ? 0 : 8, sizeof *number, MPI_INFO_NULL, m->all, &number,
+                                  &m->counter),
+                 "MPI_Win_allocate"));
+    MPI_Win_set_errhandler(m->counter, MPI_ERRORS_RETURN);
+    CN_TRY(check(MPI_Win_lock_all(MPI_MODE_NOCHECK, m->counter), "MPI_Win_lock_all"));
+    if (m->rank == 0) *number = 0;
+    return check(MPI_Win_sync(m->counter), "MPI_Win_sync");
+}
+
+/* MPI_Fetch_and_op would need a flush, which no deadline can end. */
+static enum cn_status mpi_take(void *self, uint64_t *number)
+{
+    struct mpi *m = self;
+    MPI_Request request;
+    m->one = 1;
+    CN_TRY(check(MPI_Rget_accumulate(&m->one, 1, MPI_UINT64_T, &m->taken, 1, MPI_UINT64_T, 0, 0, 1,
+                                     MPI_UINT64_T, MPI_SUM, m->counter, &request),
+                 "MPI_Rget_accumulate"));
+    CN_TRY(finish(m, &request, 1, false));
+    *number = m->taken;
     return CN_OK;
 }
 
@@ -375,6 +405,7 @@ static enum cn_status allocate(const struct comm_wait *wait, struct mpi **out)
         return cn_fail(CN_ERR_MEMORY, "out of memory: communication");
     }
     m->all = m->letters = m->sums = MPI_COMM_NULL;
+    m->counter = MPI_WIN_NULL;
     m->wait = *wait;
     *out = m;
     return CN_OK;
@@ -429,6 +460,10 @@ static void mpi_close(void *self)
 {
     struct mpi *m = self;
     const bool whole = m->letters != MPI_COMM_NULL;
+    if (m->counter != MPI_WIN_NULL) {
+        MPI_Win_unlock_all(m->counter);
+        MPI_Win_free(&m->counter);
+    }
     MPI_Comm_free(&m->sums);
     MPI_Comm_free(&m->all);
     if (whole) MPI_Comm_free(&m->letters);
@@ -459,5 +494,7 @@ const struct comm_backend comm_backend_mpi = {.name = "mpi",
                                               .broadcast = mpi_broadcast,
                                               .gather = mpi_gather,
                                               .scatter_sum = mpi_scatter_sum,
+                                              .counter = mpi_counter,
+                                              .take = mpi_take,
                                               .tell = mpi_tell,
                                               .hear = mpi_hear};

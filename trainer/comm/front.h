@@ -37,8 +37,10 @@ struct cn_comm {
     struct place place;
     struct cn_comm_cost cost;
     char *logs;
-    bool skip;  /* the next call is left out */
-    bool begun; /* a sum goes on */
+    bool skip;      /* the next call is left out */
+    bool begun;     /* a sum goes on */
+    bool counter;   /* the back end has its counter */
+    uint64_t taken; /* numbers that this rank took from it */
     /* The first failure, returned by every later call; `gone`: others may still be waiting. */
     enum cn_status failed;
     char message[2 * MESSAGE];

@@ -97,7 +97,7 @@ static const struct cn_option parallel_options[] = {
     {FIELD(parallel, rollout_ranks), INT(0, 1e6), IS "0", SAFE, .unit = "ranks", .help = "the last so many ranks sample and score, the others learn; 0: every rank does both"},
     {FIELD(parallel, max_staleness), INT(0, 64), IS "0", .unit = "rollout steps", .help = "how far sampling runs ahead of learning, with rollout_ranks: batch s is sampled with the weights after step s - 1 - max_staleness; 0: the sides wait for each other, and results are those of rollout_ranks=0"},
     {FIELD(parallel, timeout_s), REAL(0, 1e9), IS "600", SAFE, .unit = "s", .help = "longest wait for another rank before the run ends with exit code 6; 0: for ever"},
-    {FIELD(parallel, fault), CHOICE("none skip stall local_mean"), IS "\"none\"", .help = "plants a fault, to see that it is found: in step 2 the last rank leaves out a collective (skip) or stops for ever (stall); each rank normalises by its own tokens (local_mean)"},
+    {FIELD(parallel, fault), CHOICE("none skip stall local_mean slow"), IS "\"none\"", .help = "plants a fault, to see that it is found: in step 2 the last rank leaves out a collective (skip) or stops for ever (stall); each rank normalises by its own tokens (local_mean); the last rank rests for 20 ms after each token that it samples (slow)"},
     {0}};
 
 static const struct cn_option eval_options[] = {

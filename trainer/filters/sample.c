@@ -162,7 +162,8 @@ static enum cn_status sample_ids(struct sample *s, const struct sample_settings 
                                   .greedy = settings->temperature <= 0};
         CN_TRY(wishes_add(&wishes, wish));
     }
-    return rollout_collect(&rollout, &wishes, 0, &s->arena, answers);
+    return rollout_collect(&rollout, wishes.item, (struct cn_span){0, wishes.count}, &s->arena,
+                           answers);
 }
 
 static enum cn_status sample_row(void *self, const struct filter_row *row, struct cn_str *out)

@@ -3,6 +3,7 @@
 #include "share.h"
 
 #include <string.h>
+#include <time.h>
 
 void share_cut(const size_t *cost, size_t n, int ranks, size_t *start)
 {
@@ -177,24 +178,33 @@ static enum cn_status take_answer(struct parcel *p, struct cn_arena *arena, stru
     return take_text(p, head.text, arena, &a->text);
 }
 
+/* Whose answers travel: own (n) says which are this rank's. */
+struct owned {
+    const bool *own;
+    size_t n;
+};
+
+/* Each answer travels behind its place: who answers what, the others need not know before. */
 static enum cn_status exchange_answers(struct cn_comm *comm, struct answer *answers,
-                                       const size_t *start, struct cn_arena *arena)
+                                       const struct owned *o, struct cn_arena *arena)
 {
     const int ranks = cn_comm_size(comm), rank = cn_comm_rank(comm);
     struct parcel p;
-    size_t own = 0;
-    if (ranks == 1) return CN_OK;
-    for (size_t i = start[rank]; i < start[rank + 1]; i++)
-        own += answer_bytes(&answers[i]);
-    CN_TRY(open_parcel(comm, own, arena, &p));
-    for (size_t i = start[rank]; i < start[rank + 1]; i++)
+    size_t bytes = 0, i;
+    for (i = 0; i < o->n; i++)
+        if (o->own[i]) bytes += sizeof i + answer_bytes(&answers[i]);
+    CN_TRY(open_parcel(comm, bytes, arena, &p));
+    for (i = 0; i < o->n; i++) {
+        if (!o->own[i]) continue;
+        put(&p, &i, sizeof i);
         put_answer(&p, &answers[i]);
-    CN_TRY(send(comm, &p, "answers"));
-    for (int r = 0; r < ranks; r++) {
-        p.at = p.start[r];
-        for (size_t i = start[r]; i < start[r + 1] && r != rank; i++)
-            CN_TRY(take_answer(&p, arena, &answers[i]));
     }
+    CN_TRY(send(comm, &p, "answers"));
+    for (int r = 0; r < ranks; r++)
+        for (p.at = p.start[r]; r != rank && p.at < p.start[r + 1];) {
+            take(&p, &i, sizeof i);
+            CN_TRY(take_answer(&p, arena, &answers[i]));
+        }
     return CN_OK;
 }
 
@@ -202,117 +212,182 @@ static enum cn_status exchange_answers(struct cn_comm *comm, struct answer *answ
  */
 
 static enum cn_status exchange_scored(struct cn_comm *comm, struct scored *scored,
-                                      const size_t *start, struct cn_arena *arena)
+                                      const struct owned *o, struct cn_arena *arena)
 {
     const int ranks = cn_comm_size(comm), rank = cn_comm_rank(comm);
     struct parcel p;
-    size_t own = 0;
-    if (ranks == 1) return CN_OK;
-    for (size_t i = start[rank]; i < start[rank + 1]; i++)
-        own += sizeof *scored + scored[i].extracted.length;
-    CN_TRY(open_parcel(comm, own, arena, &p));
-    for (size_t i = start[rank]; i < start[rank + 1]; i++) {
+    size_t bytes = 0, i;
+    for (i = 0; i < o->n; i++)
+        if (o->own[i]) bytes += sizeof i + sizeof *scored + scored[i].extracted.length;
+    CN_TRY(open_parcel(comm, bytes, arena, &p));
+    for (i = 0; i < o->n; i++) {
+        if (!o->own[i]) continue;
+        put(&p, &i, sizeof i);
         put(&p, &scored[i], sizeof *scored);
         put(&p, scored[i].extracted.data, scored[i].extracted.length);
     }
     CN_TRY(send(comm, &p, "scores"));
-    for (int r = 0; r < ranks; r++) {
-        p.at = p.start[r];
-        for (size_t i = start[r]; i < start[r + 1] && r != rank; i++) {
+    for (int r = 0; r < ranks; r++)
+        for (p.at = p.start[r]; r != rank && p.at < p.start[r + 1];) {
+            take(&p, &i, sizeof i);
             take(&p, &scored[i], sizeof *scored);
             CN_TRY(take_text(&p, scored[i].extracted.length, arena, &scored[i].extracted));
         }
-    }
     return CN_OK;
 }
 
 /* ---- a round ----------------------------------------------------------------------------------
- */
+ *
+ *     wishes   0 ........ share of rank 0 | share of rank 1 | piece 0 | piece 1 | ... | piece m - 1
+ *
+ * The shares are half of the round.  A rank whose own share runs low takes the next piece, so what
+ * a slow rank has no time for is done by the others, down to half of what it would be asked for. */
 
-static enum cn_status cut_wishes(const struct share_round *r, const size_t **out)
+enum { PIECES = 8 }; /* a piece is an equal share's eighth: the last one is waited for */
+
+struct division {
+    struct share_round *round;
+    const struct wish *wishes;
+    size_t n, queued, piece; /* wishes; those before the pieces; wishes of a piece */
+    const size_t *start;     /* (ranks + 1) the shares */
+    bool *own;               /* (n) this rank answers it */
+    struct cn_comm_queue queue;
+};
+
+/* The border at or behind i, of groups if a reward must see whole ones. */
+static size_t border(const struct division *d, size_t i)
 {
-    const struct wish *wishes = r->wishes->item + r->begin;
-    const size_t n = r->wishes->count - r->begin, ranks = (size_t)cn_comm_size(r->comm),
-                 first = (size_t)r->first;
-    size_t *cost, *start;
-    CN_TRY(CN_NEW(r->wishes->arena, n, &cost));
-    CN_TRY(CN_NEW(r->wishes->arena, ranks + 1, &start));
+    const bool groups = scorer_scope(d->round->scorer) == CN_SCOPE_GROUP;
+    while (groups && i > 0 && i < d->n && d->wishes[i].group == d->wishes[i - 1].group)
+        i++;
+    return i < d->n ? i : d->n;
+}
+
+static enum cn_status divide(struct share_round *r, struct division *d)
+{
+    struct cn_arena *arena = r->wishes->arena;
+    const size_t ranks = (size_t)cn_comm_size(r->comm), first = (size_t)r->first,
+                 samplers = ranks - first, n = r->wishes->count - r->begin;
+    size_t *cost, *start, halves[3];
+    *d = (struct division){
+        .round = r, .wishes = r->wishes->item + r->begin, .n = n, .queued = n, .piece = n};
+    CN_TRY(CN_NEW(arena, n, &cost));
+    CN_TRY(CN_NEW(arena, ranks + 1, &start));
+    CN_TRY(CN_NEW(arena, n, &d->own));
     for (size_t i = 0; i < n; i++)
-        cost[i] = wishes[i].posed->n_ids + r->options->max_tokens;
-    share_cut(cost, n, (int)(ranks - first), start + first);
-    for (size_t k = first + 1; k < ranks && scorer_scope(r->scorer) == CN_SCOPE_GROUP; k++)
-        while (start[k] > 0 && start[k] < n && wishes[start[k]].group == wishes[start[k] - 1].group)
-            start[k]++;
-    *out = start;
+        cost[i] = d->wishes[i].posed->n_ids + r->options->max_tokens;
+    if (samplers > 1) {
+        share_cut(cost, n, 2, halves);
+        d->queued = border(d, halves[1]);
+        d->piece = n / samplers / PIECES ? n / samplers / PIECES : 1;
+        CN_TRY(cn_comm_queue(r->comm, &d->queue));
+    }
+    share_cut(cost, d->queued, (int)samplers, start + first);
+    for (size_t k = first + 1; k < ranks; k++)
+        start[k] = border(d, start[k]);
+    d->start = start;
     return CN_OK;
 }
 
-/* Samples this rank's wishes, if it has any; the scorer is told of finished answers if it has
- * begun. */
-static enum cn_status sample_own(const struct share_round *r, const size_t *start, bool scores)
+static void keep(struct division *d, struct cn_span span)
 {
+    for (size_t i = span.begin; i < span.end; i++)
+        d->own[i] = true;
+}
+
+/* The next piece that has wishes: of pieces within a group, the first has the group. */
+static enum cn_status take_piece(void *self, struct cn_span *out)
+{
+    struct division *d = self;
+    uint64_t item;
+    do {
+        CN_TRY(cn_comm_take(d->round->comm, &d->queue, &item));
+        if (item >= d->n) item = d->n; /* far behind the last: no overflow below */
+        out->begin = border(d, d->queued + item * d->piece);
+        out->end = border(d, d->queued + (item + 1) * d->piece);
+    } while (out->begin == out->end && out->begin < d->n);
+    keep(d, *out);
+    return CN_OK;
+}
+
+/* After each token: takes of other ranks go on. */
+static void progress(void *self, size_t finished, size_t wishes)
+{
+    const struct share_round *r = ((const struct division *)self)->round;
+    const struct timespec pause = {0, 20000000};
+    cn_comm_progress(r->comm);
+    if (r->slow) nanosleep(&pause, NULL);
+    if (r->options->progress) r->options->progress(r->options->progress_self, finished, wishes);
+}
+
+/* Samples this rank's wishes, if it is one of those that sample; the scorer is told of finished
+ * answers if it has begun. */
+static enum cn_status sample_own(struct division *d, bool scores)
+{
+    const struct share_round *r = d->round;
     const int rank = cn_comm_rank(r->comm);
-    struct wishes own = *r->wishes;
+    const struct cn_span share = {d->start[rank], d->start[rank + 1]};
     struct rollout_options options = *r->options;
-    own.count = r->begin + start[rank + 1];
-    if (start[rank] == start[rank + 1]) return CN_OK; /* it may have no sampler */
+    if (rank < r->first) return CN_OK; /* it may have no sampler */
+    keep(d, share);
+    options.progress = progress;
+    options.progress_self = d;
+    options.more = d->queued < d->n ? take_piece : NULL;
+    options.more_self = d;
     options.finished = scores ? scorer_add : NULL;
     options.finished_self = r->scorer;
-    return rollout_collect(&options, &own, r->begin + start[rank], own.arena,
-                           r->answers + start[rank]);
+    return rollout_collect(&options, d->wishes, share, r->wishes->arena, r->answers);
 }
 
-static struct scoring_work work_of(const struct share_round *r, size_t begin, size_t end)
+/* Scores the wishes of `own` (NULL: all); sampling them, if asked for, goes on meanwhile. */
+static enum cn_status score(struct division *d, bool samples, const bool *own,
+                            struct cn_metrics *metrics)
 {
-    const struct scoring_work work = {.wishes = r->wishes->item + r->begin + begin,
-                                      .answers = r->answers + begin,
-                                      .n = end - begin,
-                                      .max_tokens = r->options->max_tokens};
-    return work;
-}
-
-/* Samples and scores this rank's wishes, the one during the other. */
-static enum cn_status answer_own(struct share_round *r, const size_t *start,
-                                 struct cn_metrics *metrics)
-{
-    const int rank = cn_comm_rank(r->comm);
-    const struct scoring_work work = work_of(r, start[rank], start[rank + 1]);
+    struct share_round *r = d->round;
+    const struct scoring_work work = {.wishes = d->wishes,
+                                      .answers = r->answers,
+                                      .n = d->n,
+                                      .max_tokens = r->options->max_tokens,
+                                      .own = own};
     CN_TRY(scorer_begin(r->scorer, &work));
-    enum cn_status status = sample_own(r, start, true);
+    enum cn_status status = samples ? sample_own(d, true) : CN_OK;
     if (status == CN_OK)
-        status =
-            scorer_finish(r->scorer, r->wishes->arena, metrics, r->scored + start[rank], &r->times);
+        status = scorer_finish(r->scorer, r->wishes->arena, metrics, r->scored, &r->times);
     scorer_abandon(r->scorer);
     return status;
 }
 
-/* Every rank scores everything. */
-static enum cn_status score_step(struct share_round *r)
+/* The largest part of the answers that one rank sampled. */
+static enum cn_status measure_shares(struct share_round *r, const struct owned *o)
 {
-    const struct scoring_work work = work_of(r, 0, r->wishes->count - r->begin);
-    CN_TRY(scorer_begin(r->scorer, &work));
-    enum cn_status status =
-        scorer_finish(r->scorer, r->wishes->arena, r->metrics, r->scored, &r->times);
-    scorer_abandon(r->scorer);
-    return status;
+    double most = 0;
+    for (size_t i = 0; i < o->n; i++)
+        most += o->own[i];
+    const struct cn_comm_data data = {"shares", CN_DTYPE_F64, &most, 1};
+    if (!r->metrics) return CN_OK;
+    CN_TRY(cn_comm_max(r->comm, &data));
+    return cn_metrics_mean(r->metrics, "perf/largest_share", most / (double)o->n);
 }
 
 enum cn_status share_answering(struct share_round *r)
 {
     struct cn_arena *arena = r->wishes->arena;
     struct cn_metrics own;
-    const size_t *start;
-    CN_TRY(cut_wishes(r, &start));
-    if (cn_comm_size(r->comm) == 1) return answer_own(r, start, r->metrics);
+    struct division d;
+    CN_TRY(divide(r, &d));
+    if (cn_comm_size(r->comm) == 1) return score(&d, true, NULL, r->metrics);
+    const struct owned o = {d.own, d.n};
     if (scorer_scope(r->scorer) == CN_SCOPE_STEP) {
-        CN_TRY(sample_own(r, start, false));
-        CN_TRY(exchange_answers(r->comm, r->answers, start, arena));
-        return score_step(r);
+        CN_TRY(sample_own(&d, false));
+        CN_TRY(exchange_answers(r->comm, r->answers, &o, arena));
+        CN_TRY(score(&d, false, NULL, r->metrics));
+        return measure_shares(r, &o);
     }
     cn_metrics_init(&own, arena);
-    CN_TRY(answer_own(r, start, r->metrics ? &own : NULL));
-    CN_TRY(exchange_answers(r->comm, r->answers, start, arena));
-    CN_TRY(exchange_scored(r->comm, r->scored, start, arena));
+    CN_TRY(score(&d, true, d.own, r->metrics ? &own : NULL));
+    CN_TRY(exchange_answers(r->comm, r->answers, &o, arena));
+    CN_TRY(exchange_scored(r->comm, r->scored, &o, arena));
+    CN_TRY(measure_shares(r, &o));
     return r->metrics ? share_metrics(r->comm, &own, arena, r->metrics) : CN_OK;
 }
 

@@ -6,8 +6,9 @@
  * from the same numbers, so no plug-in can take a local mean for a global one.  The price is a
  * batch of about 200 bytes a token on each rank.
  *
- * Shares are runs of consecutive items of about equal cost.  Nothing that is computed depends on
- * where they begin. */
+ * Shares are runs of consecutive items of about equal cost; of the answers, half are a queue that
+ * ranks take from when they are done with their own.  Nothing that is computed depends on who does
+ * it. */
 #ifndef CARNOT_SHARE_H
 #define CARNOT_SHARE_H
 
@@ -39,10 +40,12 @@ enum cn_status share_column(struct cn_comm *comm, const struct share_atoms *atom
 
 /* One round of sampling and scoring.  Wishes are divided by an estimate of their tokens, at the
  * borders of groups if a reward sees whole groups; if one sees the whole step, every rank scores
- * everything.  Afterwards all answers and scores, and the rewards' metrics, are everywhere. */
+ * everything.  Afterwards all answers and scores, and the rewards' metrics, are everywhere; beside
+ * them perf/largest_share, the part of the answers that one rank sampled, if there are several. */
 struct share_round {
     struct cn_comm *comm;
     int first; /* ranks before it do not sample */
+    bool slow; /* planted: this rank rests for 20 ms after each token */
     struct scorer *scorer;
     const struct rollout_options *options; /* but for `finished` */
     const struct wishes *wishes;           /* of which [begin, count) are new */

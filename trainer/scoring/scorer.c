@@ -186,15 +186,17 @@ static void join(struct scorer *s)
     s->running = false;
 }
 
+static bool is_own(const struct scorer *s, size_t i)
+{
+    return !s->work.own || s->work.own[i];
+}
+
 static enum cn_status score_together(struct scorer *s)
 {
-    struct cn_episode *episodes;
     const double start = clock_seconds();
-    CN_TRY(CN_NEW(&s->arena, s->work.n, &episodes));
     for (size_t i = 0; i < s->work.n; i++)
-        scoring_describe(&s->work, i, &episodes[i]);
-    const enum cn_status status =
-        scoring_episodes(s->scoring, episodes, s->work.n, &s->arena, s->result);
+        if (is_own(s, i)) s->ready[s->n_ready++] = i;
+    const enum cn_status status = score_batch(s, 0, s->n_ready);
     s->busy = clock_seconds() - start;
     return status;
 }
@@ -205,14 +207,14 @@ enum cn_status scorer_finish(struct scorer *s, struct cn_arena *arena, struct cn
     const double start = clock_seconds();
     if (s->overlap) {
         for (size_t i = 0; i < s->work.n; i++)
-            scorer_add(s, i);
+            if (is_own(s, i)) scorer_add(s, i);
         join(s);
         if (s->status != CN_OK) return cn_fail(s->status, "%s", s->message);
     } else {
         CN_TRY(score_together(s));
     }
     for (size_t i = 0; i < s->work.n; i++)
-        CN_TRY(scoring_take(&s->result[i], arena, metrics, &out[i]));
+        if (is_own(s, i)) CN_TRY(scoring_take(&s->result[i], arena, metrics, &out[i]));
     *times = (struct scorer_times){.added = clock_seconds() - start, .busy = s->busy};
     return CN_OK;
 }

@@ -37,8 +37,9 @@ struct scorer_times {
     double busy;  /* answers were being scored */
 };
 
-/* Waits for the rest; out (n), texts in `arena`.  Adds reward/... metrics unless `metrics` is NULL.
- * Fails: as the rewards; CN_ERR_VERIFIER if a service refuses us. */
+/* Waits for the rest; out (n), of which those that are scored are written, texts in `arena`.  Adds
+ * reward/... metrics unless `metrics` is NULL. Fails: as the rewards; CN_ERR_VERIFIER if a service
+ * refuses us. */
 enum cn_status scorer_finish(struct scorer *scorer, struct cn_arena *arena,
                              struct cn_metrics *metrics, struct scored *out,
                              struct scorer_times *times);
