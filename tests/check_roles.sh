@@ -96,6 +96,8 @@ for method in 'entropy=["remix"] train.epochs=2' 'algorithm=dapo entropy=["aepo"
     rm -rf "$work/p1" "$work/p2"
 done
 
+[ "$type" = table ] || exit $failed # the rest is about ranks, whatever they compute with
+
 # ---- kills and stops ------------------------------------------------------------------------------
 victim() { pgrep -f "carnot train .*$work/$1" | while read -r p; do [ "$(cat "/proc/$p/comm")" = carnot ] && echo "$p"; done | tail -n 1; }
 # begin NAME [key=value...]: a run of 3 ranks in the background; returns once it has made some steps.

@@ -154,10 +154,9 @@ TEST(bf16_training_has_the_same_bits_on_any_number_of_threads)
 /* ---- chunks of the head
  * -------------------------------------------------------------------------------------- */
 
-/* A vocabulary of which 64 rows of logits, the least that a chunk of the CPU path holds, fill it.
- */
+/* A vocabulary of which 64 rows of logits, the least that a chunk holds, fill it. */
 static const char wide_text[] = "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": "
-                                "\"llama\", \"vocab_size\": 524288, \"hidden_size\": 8,"
+                                "\"llama\", \"vocab_size\": %d, \"hidden_size\": 8,"
                                 " \"intermediate_size\": 8, \"num_hidden_layers\": 1, "
                                 "\"num_attention_heads\": 1, \"num_key_value_heads\": 1,"
                                 " \"max_position_embeddings\": 256, \"rms_norm_eps\": 1e-5, "
@@ -175,6 +174,8 @@ struct wide {
 static enum cn_status run_wide(bool apart, struct cn_arena *arena, struct wide *out)
 {
     static const size_t lengths[] = {CHUNK + 1, CHUNK + 1};
+    const int vocab = strcmp(test_device(), "cpu") == 0 ? 1 << 19 : 1 << 15;
+    char text[sizeof wide_text + 16];
     struct cn_batch batch;
     struct cn_json *init;
     struct cn_model *model;
@@ -184,11 +185,12 @@ static enum cn_status run_wide(bool apart, struct cn_arena *arena, struct wide *
     CN_TRY(cn_batch_init(&batch, arena, lengths, 2));
     for (size_t t = 0; t < WIDE_TOKENS; t++) {
         batch.group[t / (CHUNK + 1)] = (uint32_t)(t / (CHUNK + 1));
-        batch.token[t] = (int32_t)(t * 7919 % 524288);
+        batch.token[t] = (int32_t)(t * 7919 % (size_t)vocab);
         batch.role[t] = t % (CHUNK + 1) ? CN_ROLE_POLICY : CN_ROLE_PROMPT;
         d[t] = 1e-2 * ((double)(t * 7 % 13) - 6);
     }
-    CN_TRY(cn_json_parse(cn_text(wide_text), "init", &init));
+    snprintf(text, sizeof text, wide_text, vocab);
+    CN_TRY(cn_json_parse(cn_text(text), "init", &init));
     const struct cn_model_settings settings = {.type = "torch",
                                                .init = init,
                                                .device = test_device(),
