@@ -288,7 +288,7 @@ static void empty_a_queue(struct cn_comm *c, int self, int n)
 TEST(each_item_of_a_queue_goes_to_one_rank)
 {
     empty_a_queue(comm, rank, size);
-    empty_a_queue(half, cn_comm_rank(half), cn_comm_size(half));
+    if (rank % 2 == 0) empty_a_queue(half, cn_comm_rank(half), cn_comm_size(half));
     empty_a_queue(NULL, 0, 1);
 }
 

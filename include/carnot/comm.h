@@ -108,7 +108,8 @@ enum cn_status cn_comm_scatter_sum(struct cn_comm *comm, const struct cn_comm_da
 
 /* A queue of items 0, 1, 2 ... that ranks take while they compute: each item goes to one rank.
  * Begins empty of takers; who takes what depends on time alone, so nothing that is computed may
- * depend on it.  Collective. */
+ * depend on it.  Of parts that exist at the same time, one may have queues: Open MPI 4.1 gives
+ * windows of communications without a common rank one backing file.  Collective. */
 struct cn_comm_queue {
     bool shared;    /* by several ranks */
     uint64_t begin; /* takes of the queues before */

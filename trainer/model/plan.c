@@ -13,7 +13,7 @@ static const uint64_t program_bytes = 150u << 20;
 
 /* Sizes of the torch back end (torch_head.cpp, torch_ops.h). */
 enum { ROW_UNIT = 8 };
-static const uint64_t head_chunk_bytes = 128u << 20, head_keep_bytes = 64u << 20;
+static const uint64_t head_chunk_bytes = 64u << 20, head_keep_bytes = 64u << 20;
 
 /* Sizes of the decode engine (decode/kernels.h, decode/forward.h). */
 enum { CACHE_BLOCK = 32, HEAD_UNIT = 16, PASS_ROWS = 128, HEAD_ROWS = 64 };

@@ -8,7 +8,7 @@
 namespace
 {
 
-constexpr size_t chunk_bytes = size_t(128) << 20, keep_bytes = size_t(64) << 20;
+constexpr size_t chunk_bytes = size_t(64) << 20, keep_bytes = size_t(64) << 20;
 
 size_t chunk_rows(size_t vocab)
 {
