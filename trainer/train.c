@@ -42,7 +42,7 @@ static enum cn_status check_mismatch(const struct train *t, const struct experie
         "step %llu: the sampler's log-probabilities differ from the trainer's by %g nats "
         "on average (rollout.mismatch_stop=%g): what is sampled is not what is trained; "
         "if mismatch/logprob_abs_mean of the steps before is close to that, it is rounding: "
-        "allow more, or train in f32",
+        "raise the limit",
         (unsigned long long)e->step, gap, limit);
 }
 

@@ -50,19 +50,6 @@ static enum cn_status self_parts(void *self, const struct cn_comm_data *data, co
     return CN_OK;
 }
 
-static enum cn_status self_counter(void *self)
-{
-    (void)self;
-    return CN_OK;
-}
-
-/* One rank counts by itself (cn_comm_take). */
-static enum cn_status self_take(void *self, uint64_t *number)
-{
-    (void)self, (void)number;
-    return CN_OK;
-}
-
 static void self_tell(void *self, const void *letter, size_t bytes)
 {
     (void)self, (void)letter, (void)bytes;
@@ -84,7 +71,5 @@ const struct comm_backend comm_backend_self = {.name = "self",
                                                .broadcast = self_broadcast,
                                                .gather = self_parts,
                                                .scatter_sum = self_parts,
-                                               .counter = self_counter,
-                                               .take = self_take,
                                                .tell = self_tell,
                                                .hear = self_hear};
