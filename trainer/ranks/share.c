@@ -364,7 +364,7 @@ static enum cn_status measure_shares(struct share_round *r, const struct owned *
     for (size_t i = 0; i < o->n; i++)
         most += o->own[i];
     const struct cn_comm_data data = {"shares", CN_DTYPE_F64, &most, 1};
-    if (!r->metrics) return CN_OK;
+    if (!r->metrics || o->n == 0) return CN_OK;
     CN_TRY(cn_comm_max(r->comm, &data));
     return cn_metrics_mean(r->metrics, "perf/largest_share", most / (double)o->n);
 }
