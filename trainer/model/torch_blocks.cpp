@@ -9,22 +9,53 @@
 namespace
 {
 
-constexpr int64_t block = 64, depth_unit = 32, depth_part = 1024, tile = 32;
+constexpr int64_t row_block = 256, block = 64, depth_unit = 32, depth_part = 1024,
+                  tile = depth_unit / 2; /* words */
 
 int64_t padded_depth(int64_t k)
 {
     return (k + depth_unit - 1) / depth_unit * depth_unit;
 }
 
-uint16_t *halves(torch_context &c, int64_t rows, int64_t depth)
+uint32_t *words_of(torch_context &c, int64_t rows, int64_t words)
 {
-    return (uint16_t *)c.slab.matrix((size_t)rows, (size_t)depth, at::kBFloat16).data_ptr();
+    return (uint32_t *)c.slab.ints((size_t)(rows * words));
 }
 
-/* Two consecutive elements of k of one row or column. */
-uint32_t pair(const uint16_t *even, const uint16_t *odd)
+/* Where an odd k ends. */
+template <class element> const element *none()
 {
-    return *even | (odd ? (uint32_t)*odd << 16 : 0);
+    static const element zeros[block] = {};
+    return zeros;
+}
+
+/* Words of k 2 w and 2 w + 1 for `count` <= block columns of x (k, n) from `column` on. */
+template <class element> struct pair_source {
+    const element *x;
+    int64_t k, n;
+    void (*pairs)(const element *even, const element *odd, uint32_t *out, size_t n);
+
+    void line(int64_t w, int64_t column, int64_t count, uint32_t *out) const
+    {
+        const element *even = x + 2 * w * n + column;
+        if (2 * w < k) pairs(even, 2 * w + 1 < k ? even + n : none<element>(), out, (size_t)count);
+        const int64_t filled = 2 * w < k ? count : 0;
+        memset(out + filled, 0, (size_t)(block - filled) * sizeof *out);
+    }
+};
+
+/* Panels of x (k, n). */
+template <class element> torch_right panels_of(torch_context &c, const pair_source<element> &from)
+{
+    const int64_t n = from.n, words = padded_depth(from.k) / 2, panels = (n + block - 1) / block;
+    uint32_t *to = words_of(c, panels * block, words);
+    torch_rows((size_t)words, 16, [&](size_t begin, size_t end) {
+        for (int64_t w = (int64_t)begin; w < (int64_t)end; w++)
+            for (int64_t p = 0; p < panels; p++)
+                from.line(w, p * block, std::min(block, n - p * block),
+                          to + (p * words + w) * block);
+    });
+    return {(const uint16_t *)to, n, 2 * words};
 }
 
 } // namespace
@@ -38,7 +69,7 @@ bool torch_blocks_run_here()
 torch_left torch_left_of(torch_context &c, const at::Tensor &x, bool rest)
 {
     const int64_t rows = x.size(0), k = x.size(1), depth = padded_depth(k);
-    uint16_t *to = halves(c, rows, depth);
+    uint16_t *to = (uint16_t *)words_of(c, rows, depth / 2);
     const float *from = data(x);
     torch_rows((size_t)rows, 16, [&](size_t begin, size_t end) {
         std::vector<float> left(rest ? (size_t)k : 0);
@@ -61,76 +92,66 @@ torch_left torch_left_of(torch_context &c, const at::Tensor &x, bool rest)
 torch_left torch_left_transposed(torch_context &c, const at::Tensor &x)
 {
     const int64_t k = x.size(0), rows = x.size(1), words = padded_depth(k) / 2;
-    uint16_t *to = halves(c, rows, 2 * words);
-    const uint16_t *from = (const uint16_t *)x.data_ptr();
-    torch_rows((size_t)(rows + tile - 1) / tile, 1, [&](size_t begin, size_t end) {
-        const int64_t last = std::min<int64_t>((int64_t)end * tile, rows);
-        for (int64_t first = (int64_t)begin * tile; first < last; first += tile)
-            for (int64_t w = 0; w < words; w++) {
-                const uint16_t *even = from + 2 * w * rows, *odd = even + rows;
-                for (int64_t r = first; r < std::min(first + tile, last); r++) {
-                    const uint32_t word =
-                        2 * w < k ? pair(even + r, 2 * w + 1 < k ? odd + r : nullptr) : 0;
-                    memcpy(to + 2 * (r * words + w), &word, sizeof word);
-                }
+    uint32_t *to = words_of(c, rows, words);
+    const pair_source<float> from = {data(x), k, rows, c.k->pairs};
+    torch_rows((size_t)(rows + block - 1) / block, 1, [&](size_t begin, size_t end) {
+        for (int64_t first = (int64_t)begin * block;
+             first < std::min<int64_t>((int64_t)end * block, rows); first += block)
+            for (int64_t w = 0; w < words; w += tile) {
+                const int64_t count = std::min(block, rows - first);
+                uint32_t lines[tile * block];
+                for (int64_t i = 0; i < tile; i++)
+                    from.line(w + i, first, count, lines + i * block);
+                const kernel_words turn = {(size_t)tile,  (size_t)count,          lines,
+                                           (size_t)block, to + first * words + w, (size_t)words};
+                c.k->transpose(&turn);
             }
     });
-    return {to, rows, 2 * words};
+    return {(const uint16_t *)to, rows, 2 * words};
 }
 
 torch_right torch_right_of(torch_context &c, const at::Tensor &x)
 {
-    const int64_t k = x.size(0), n = x.size(1), words = padded_depth(k) / 2,
-                  panels = (n + block - 1) / block;
-    uint16_t *to = halves(c, panels * block, 2 * words);
-    const uint16_t *from = (const uint16_t *)x.data_ptr();
-    torch_rows((size_t)words, 16, [&](size_t begin, size_t end) {
-        for (int64_t w = (int64_t)begin; w < (int64_t)end; w++)
-            for (int64_t p = 0; p < panels; p++) {
-                const uint16_t *even = from + 2 * w * n + p * block;
-                uint32_t line[block] = {0};
-                for (int64_t j = 0; j < std::min(block, n - p * block) && 2 * w < k; j++)
-                    line[j] = pair(even + j, 2 * w + 1 < k ? even + n + j : nullptr);
-                memcpy(to + 2 * (p * words + w) * block, line, sizeof line);
-            }
-    });
-    return {to, n, 2 * words};
+    if (x.scalar_type() == at::kFloat)
+        return panels_of<float>(c, {data(x), x.size(0), x.size(1), c.k->pairs});
+    return panels_of<uint16_t>(
+        c, {(const uint16_t *)x.data_ptr(), x.size(0), x.size(1), c.k->pairs_of_halves});
 }
 
 torch_right torch_right_transposed(torch_context &c, const at::Tensor &w)
 {
     const int64_t n = w.size(0), k = w.size(1), words = padded_depth(k) / 2,
                   panels = (n + block - 1) / block;
-    uint16_t *to = halves(c, panels * block, 2 * words);
-    const uint16_t *from = (const uint16_t *)w.data_ptr();
+    uint32_t *to = words_of(c, panels * block, words);
+    const uint32_t *from = (const uint32_t *)w.data_ptr();
     torch_rows((size_t)panels, 1, [&](size_t begin, size_t end) {
         for (int64_t p = (int64_t)begin; p < (int64_t)end; p++) {
             const int64_t columns = std::min(block, n - p * block);
-            for (int64_t at = 0; at < words; at++) {
-                uint32_t line[block] = {0};
-                for (int64_t j = 0; j < columns && 2 * at < k; j++)
-                    memcpy(&line[j], from + (p * block + j) * k + 2 * at, sizeof line[j]);
-                memcpy(to + 2 * (p * words + at) * block, line, sizeof line);
-            }
+            uint32_t *panel = to + p * words * block;
+            if (columns < block) memset(panel, 0, (size_t)(words * block) * sizeof *panel);
+            const kernel_words turn = {(size_t)columns, (size_t)k / 2, from + p * block * (k / 2),
+                                       (size_t)k / 2,   panel,         (size_t)block};
+            c.k->transpose(&turn);
+            memset(panel + k / 2 * block, 0, (size_t)((words - k / 2) * block) * sizeof *panel);
         }
     });
-    return {to, n, 2 * words};
+    return {(const uint16_t *)to, n, 2 * words};
 }
 
 void torch_blocks_product(const at::Tensor &out, const torch_left &left, const torch_right &right,
                           bool add)
 {
     const int64_t m = left.rows, n = right.columns, depth = left.depth,
-                  rows = (m + block - 1) / block, panels = (n + block - 1) / block;
+                  rows = (m + row_block - 1) / row_block, panels = (n + block - 1) / block;
     const bool rows_outside = m > n; /* the larger operand is read once */
     const at::BFloat16 *a = (const at::BFloat16 *)left.data, *b = (const at::BFloat16 *)right.data;
     float *to = data(out);
     at::parallel_for(0, rows * panels, 1, [&](int64_t begin, int64_t end) {
         for (int64_t q = begin; q < end; q++) {
-            const int64_t i = (rows_outside ? q / panels : q % rows) * block,
+            const int64_t i = (rows_outside ? q / panels : q % rows) * row_block,
                           j = (rows_outside ? q % panels : q / rows) * block;
             for (int64_t k = 0; k < depth; k += depth_part)
-                at::native::cpublas::brgemm(std::min(block, m - i), std::min(block, n - j),
+                at::native::cpublas::brgemm(std::min(row_block, m - i), std::min(block, n - j),
                                             std::min(depth_part, depth - k), depth, block, n,
                                             add || k > 0, a + i * depth + k,
                                             b + j * depth + k * block, to + i * n + j);

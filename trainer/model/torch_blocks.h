@@ -2,8 +2,8 @@
  * (matrix tiles or dot products of pairs, whatever the processor has).  at::mm would round the
  * result to bf16.
  *
- *     out (m, n) = left (m, depth) right (depth, n)        blocks of 64 x 64, depth in parts of
- * 1,024
+ *     out (m, n) = left (m, depth) right (depth, n)        blocks of 256 x 64,
+ *                                                          depth in parts of 1,024
  *
  * A block is one thread's, and its sum runs over the depth in order: bits do not depend on threads.
  * Operands lie in the slab; their depth is rounded up to a multiple of 32 with zeros. */
@@ -29,9 +29,9 @@ bool torch_blocks_run_here();
 
 /* x (m, k) float; rest: what rounding it to bf16 leaves out (x - bf16(x)), rounded to bf16. */
 torch_left torch_left_of(torch_context &c, const at::Tensor &x, bool rest = false);
-/* The transpose of x (k, m), bf16. */
+/* The transpose of x (k, m), float, rounded to bf16. */
 torch_left torch_left_transposed(torch_context &c, const at::Tensor &x);
-/* x (k, n), bf16; and the transpose of w (n, k), bf16 with even k. */
+/* x (k, n), bf16 or rounded to it; and the transpose of w (n, k), bf16 with even k. */
 torch_right torch_right_of(torch_context &c, const at::Tensor &x);
 torch_right torch_right_transposed(torch_context &c, const at::Tensor &w);
 

@@ -124,28 +124,6 @@ void product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const
     torch_from_half(c, half, out);
 }
 
-/* d_w += d_y^T x */
-void add_product(torch_context &c, const at::Tensor &out, const at::Tensor &d_y,
-                 const at::Tensor &x)
-{
-    at::Tensor result = out;
-    if (d_y.scalar_type() == at::kFloat) {
-        multiply(out, [&] { at::addmm_out(result, result, d_y.t(), x); });
-        return;
-    }
-    if (torch_blocks_run_here()) {
-        torch_blocks_product(out, torch_left_transposed(c, d_y), torch_right_of(c, x), true);
-        return;
-    }
-    at::Tensor half = c.slab.matrix((size_t)out.size(0), (size_t)out.size(1), at::kBFloat16);
-    at::mm_out(half, d_y.t(), x);
-    const uint16_t *from = (const uint16_t *)half.data_ptr();
-    float *to = data(out);
-    torch_rows((size_t)out.numel(), 1 << 15, [&](size_t begin, size_t end) {
-        c.k->add_bf16(from + begin, to + begin, end - begin);
-    });
-}
-
 at::Tensor operand(torch_context &c, const at::Tensor &x)
 {
     return c.half ? torch_to_half(c, x) : x;
@@ -197,7 +175,20 @@ void torch_weight_gradient(torch_context &c, const at::Tensor &d_w, const at::Te
                            const at::Tensor &x)
 {
     torch_slab::mark mark = c.slab.now();
-    add_product(c, d_w, operand(c, d_y), operand(c, x));
+    if (!c.half) {
+        at::Tensor result = d_w;
+        multiply(d_w, [&] { at::addmm_out(result, result, d_y.t(), x); });
+    } else if (torch_blocks_run_here()) {
+        torch_blocks_product(d_w, torch_left_transposed(c, d_y), torch_right_of(c, x), true);
+    } else {
+        at::Tensor half = c.slab.matrix((size_t)d_w.size(0), (size_t)d_w.size(1), at::kBFloat16);
+        at::mm_out(half, torch_to_half(c, d_y).t(), torch_to_half(c, x));
+        const uint16_t *from = (const uint16_t *)half.data_ptr();
+        float *to = data(d_w);
+        torch_rows((size_t)d_w.numel(), 1 << 15, [&](size_t begin, size_t end) {
+            c.k->add_bf16(from + begin, to + begin, end - begin);
+        });
+    }
     c.slab.release(mark);
 }
 

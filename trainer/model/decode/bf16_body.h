@@ -53,7 +53,7 @@ INLINE void pack_tile_bf16(const uint16_t *in, size_t stride, uint16_t *out)
     vf t[LANES];
     for (size_t i = 0; i < LANES; i++)
         memcpy(&t[i], in + i * stride, sizeof t[i]);
-    vf_transpose(t);
+    lanes_transpose(t);
     for (size_t i = 0; i < LANES; i++)
         memcpy(out + i * KERNEL_COLUMNS * 2, &t[i], sizeof t[i]);
 }
@@ -64,7 +64,7 @@ INLINE void pack_tile_f32(const float *in, size_t stride, uint16_t *out)
     vf t[LANES];
     for (size_t i = 0; i < LANES; i++)
         t[i] = vf_load(in + i * stride);
-    vf_transpose(t);
+    lanes_transpose(t);
     for (size_t i = 0; i < LANES; i += 2) {
         vi low = (round_upper(t[i]) >> 16) & 0xffff;
         vi word = low | (round_upper(t[i + 1]) & ~0xffff);

@@ -35,7 +35,7 @@ static void pack_block(const struct kernel_pack *p, size_t block, size_t width)
                 vf t[LANES];
                 for (size_t i = 0; i < LANES; i++)
                     t[i] = vf_load(in + i * p->stride + column);
-                vf_transpose(t);
+                lanes_transpose(t);
                 for (size_t i = 0; i < LANES; i++)
                     vf_store(out + (column + i) * width + lane, t[i]);
             }
@@ -84,7 +84,7 @@ INLINE void few_tile(const struct kernel_product *p, const float *const w[LANES]
              * here. */
             if (i * LANES % LINE_FLOATS == 0) __builtin_prefetch(next + (k + i) * LANES, 0, 2);
         }
-        vf_transpose(t);
+        lanes_transpose(t);
         for (size_t i = 0; i < LANES; i++)
             for (size_t r = 0; r < rows; r++)
                 acc[r] = vf_fma(vf_all(x[r * depth + k + i]), t[i], acc[r]);
@@ -201,7 +201,7 @@ INLINE void many_store(const struct many *t, vf acc[TILE_COLUMNS][2])
             vf u[LANES];
             for (size_t i = 0; i < LANES; i++)
                 u[i] = i < count ? acc[c + i][v] : vf_all(0);
-            vf_transpose(u);
+            lanes_transpose(u);
             for (size_t i = 0; i < LANES && row + i < t->product->rows; i++)
                 few_store(t->part, row + i, t->j + c, count, u[i]);
         }

@@ -119,6 +119,15 @@ struct kernel_adamw {
     uint16_t *half;   /* bf16 copy of the new weights; NULL: none */
 };
 
+/* Words x (rows, columns) and their transpose y (columns, rows). */
+struct kernel_words {
+    size_t rows, columns;
+    const uint32_t *x;
+    size_t x_stride;
+    uint32_t *y;
+    size_t y_stride;
+};
+
 struct torch_kernels {
     const char *name;
     size_t lanes;
@@ -146,6 +155,10 @@ struct torch_kernels {
     void (*to_bf16)(const float *x, uint16_t *out, size_t n); /* to nearest even */
     void (*from_bf16)(const uint16_t *x, float *out, size_t n);
     void (*add_bf16)(const uint16_t *x, float *out, size_t n); /* out += x */
+    /* Two rows of n as bf16 side by side: out[i] = even[i] | odd[i] << 16. */
+    void (*pairs)(const float *even, const float *odd, uint32_t *out, size_t n);
+    void (*pairs_of_halves)(const uint16_t *even, const uint16_t *odd, uint32_t *out, size_t n);
+    void (*transpose)(const struct kernel_words *);
 };
 
 /* Floats of scratch for segments of at most `length` rows that see at most `keys` keys. */

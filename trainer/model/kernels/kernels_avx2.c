@@ -3,6 +3,7 @@
 #include "vector.h"
 
 #include "rows_body.h"
+#include "pack_body.h"
 #include "attention_body.h"
 #include "head_body.h"
 
@@ -27,4 +28,7 @@ const struct torch_kernels torch_kernels_avx2 = {
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
     .add_bf16 = add_bf16,
+    .pairs = pairs,
+    .pairs_of_halves = pairs_of_halves,
+    .transpose = transpose,
 };

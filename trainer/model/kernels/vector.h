@@ -8,7 +8,7 @@
 
 #if defined(__AVX512F__)
 enum { LANES = 16, TILE_ROWS = 8 };
-#elif defined(__AVX__)
+#elif defined(__AVX2__) && defined(__FMA__)
 enum { LANES = 8, TILE_ROWS = 6 };
 #else
 enum { LANES = 4, TILE_ROWS = 4 };
