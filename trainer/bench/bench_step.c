@@ -93,6 +93,16 @@ static enum cn_status arguments(const struct bench_options *options, enum cn_dty
     return CN_OK;
 }
 
+/* What the child said last, without its line end. */
+static void last_line(const char *log, char *out, size_t room)
+{
+    FILE *file = fopen(log, "r");
+    snprintf(out, room, "no log");
+    while (file && fgets(out, (int)room, file))
+        out[strcspn(out, "\n")] = 0;
+    if (file) fclose(file);
+}
+
 /* Runs the child; *first: seconds until the row of step 1 stands in its metrics. */
 static enum cn_status run_child(struct child *child, double *first, struct rusage *usage)
 {
@@ -124,8 +134,10 @@ static enum cn_status run_child(struct child *child, double *first, struct rusag
         usleep(2000);
     }
     if (WIFEXITED(code) && WEXITSTATUS(code) == 0) return CN_OK;
-    return cn_fail(CN_ERR_CONFIG, "bench step: carnot train ended with code %d; its log: %s",
-                   WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code), log);
+    char last[TEXT_BYTES];
+    last_line(log, last, sizeof last);
+    return cn_fail(CN_ERR_CONFIG, "bench step: carnot train ended with code %d: %s (its log: %s)",
+                   WIFEXITED(code) ? WEXITSTATUS(code) : 128 + WTERMSIG(code), last, log);
 }
 
 /* Sums of what the rows of steps 2, 3 ... say (step 1 warms up). */
