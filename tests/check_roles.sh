@@ -83,6 +83,8 @@ grep -q 'as if they were the present' "$work/ahead.log" && fault "a warning alth
 "$bin/carnot" show "$work/ahead" > "$work/show"
 grep -E 'ranks that sample waited [0-9.]+ s .* ranks that learn [0-9.]+ s' "$work/show" || fault "show does not say who waits"
 train bare 2 parallel.rollout_ranks=1 parallel.max_staleness=1 train.steps=2 || { fault "bare:"; tail_of bare; }
+"$bin/carnot" sft "$work/run.json" sft.steps=1 parallel.rollout_ranks=1 --dry-run 2>&1 | grep -q 'divides the ranks of carnot train only' ||
+    fault "sft does not say that it has no use for parallel.rollout_ranks"
 [ "$(grep -c 'as if they were the present' "$work/bare.log")" -eq 1 ] || fault "no warning without a correction"
 # A plug-in that asks for earlier rollouts, and one whose plan reads what learning has written; both over an
 # extension of a run that had ended.

@@ -64,10 +64,24 @@ TEST(the_cache_has_keys_and_values_of_every_slot_in_whole_blocks)
     CHECK_INT(plan.bytes[PLAN_CACHE], 3 * 64 * 2 * 2 * 16 * 4);
     CHECK_INT(plan.bytes[PLAN_ENGINE], 0); /* F32 weights are used in place */
     CHECK(plan.bytes[PLAN_BATCH] > 100 * 100);
+    CHECK_INT(plan.bytes[PLAN_WAITING], 0);
     s.engine_dtype = CN_DTYPE_BF16;
     CHECK_OK(plan_make(&tiny, &s, &plan));
     CHECK_INT(plan.bytes[PLAN_CACHE], 3 * 64 * 2 * 2 * 16 * 2);
     CHECK_INT(plan.bytes[PLAN_ENGINE], 2 * 256);
+}
+
+TEST(batches_sampled_ahead_hold_their_columns)
+{
+    struct plan one, three;
+    struct plan_settings s = {.dtype = CN_DTYPE_F32, .sequences = 5, .tokens = 100, .waiting = 1};
+    CHECK_OK(plan_make(&tiny, &s, &one));
+    s.waiting = 3;
+    CHECK_OK(plan_make(&tiny, &s, &three));
+    CHECK(one.bytes[PLAN_WAITING] > 100 * 8);
+    CHECK_INT(one.bytes[PLAN_BATCH] - one.bytes[PLAN_WAITING], 100 * 8 * 8); /* no live values */
+    CHECK_INT(three.bytes[PLAN_WAITING], 3 * one.bytes[PLAN_WAITING]);
+    CHECK_INT(three.total - one.total, 2 * one.bytes[PLAN_WAITING]);
 }
 
 TEST(a_large_cache_and_activations_take_turns)

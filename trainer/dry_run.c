@@ -50,6 +50,7 @@ static enum cn_status plan_rollout(const struct session *s, struct plan_settings
                    (s->recipe.needs & CN_NEEDS(logp_anchor) ? 1u : 0u);
     plan->context = plan->longest;
     plan->sequences = (size_t)(t->train.prompts * t->train.samples);
+    plan->waiting = (size_t)t->parallel.max_staleness;
     return busy_slots(s, &plan->slots);
 }
 

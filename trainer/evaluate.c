@@ -295,6 +295,7 @@ static enum cn_status run(int argc, char **argv)
     arguments[argc - 2] = path;
     arguments[argc - 1] = clear;
     CN_TRY_GOTO(ranks_configure(&session, argc, arguments), out);
+    roles_keep(&session.settings.parallel);
     CN_TRY_GOTO(cn_comm_agree(session.comm, "model and data", open_session(&session)), out);
     CN_TRY_GOTO(evaluate_all(&session), out);
 out:

@@ -234,6 +234,7 @@ static enum cn_status run(int argc, char **argv)
     t->loss = (double)NAN;
     enum cn_status status = ranks_configure(&t->session, argc - 1, argv + 1);
     t->steps = (uint64_t)t->session.settings.sft.steps;
+    if (status == CN_OK) roles_keep(&t->session.settings.parallel);
     if (status == CN_OK && t->steps == 0)
         status = cn_fail(CN_ERR_CONFIG, "sft.steps is 0: say how many optimizer steps to take");
     if (status == CN_OK)

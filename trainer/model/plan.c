@@ -206,6 +206,7 @@ static void plan_batch(const struct plan_settings *p, struct plan *plan)
 #undef X
 #undef PER_TOKEN
 #undef PER_SEQ
+    plan->bytes[PLAN_WAITING] = p->waiting * (p->tokens * token + p->sequences * sequence);
     token += 8 * sizeof(double); /* live values and their gradients */
     plan->bytes[PLAN_BATCH] = p->tokens * token + p->sequences * sequence;
 }
@@ -235,7 +236,7 @@ enum cn_status plan_make(const struct model_shape *shape, const struct plan_sett
         settings->atom_tokens > (size_t)1 << 32 || settings->longest > (size_t)1 << 32 ||
         settings->slots > 1 << 24 || settings->context > (size_t)1 << 32 ||
         settings->tokens > (size_t)1 << 40 || settings->sequences > (size_t)1 << 40 ||
-        settings->frozen > 64 || settings->shards > 1 << 24)
+        settings->frozen > 64 || settings->waiting > 64 || settings->shards > 1 << 24)
         return cn_fail(
             CN_ERR_CONFIG,
             "the memory plan of %llu parameters, atoms of %zu tokens, %zu slots of %zu and "
@@ -297,6 +298,8 @@ const char *plan_part_advice(enum plan_part part)
     case PLAN_CACHE:
     case PLAN_ROWS:
         return "fewer rollout.slots or smaller rollout.max_tokens";
+    case PLAN_WAITING:
+        return "smaller parallel.max_staleness";
     case PLAN_BATCH:
         return "fewer train.prompts or train.samples";
     case PLAN_FROZEN:

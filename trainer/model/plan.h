@@ -30,6 +30,7 @@ struct plan_settings {
     size_t slots, context;      /* decode engine: sequences at a time, most tokens of each */
     enum cn_dtype engine_dtype; /* of the engine's weights and cache */
     size_t sequences, tokens;   /* of the batch of one step on this rank */
+    size_t waiting;             /* batches that were sampled ahead */
 };
 
 /* Parts, in the order in which they are printed. */
@@ -48,6 +49,7 @@ struct plan_settings {
     X(CACHE, "decode engine: keys and values")                                                     \
     X(ROWS, "decode engine: rows of one step")                                                     \
     X(BATCH, "batch columns of one step")                                                          \
+    X(WAITING, "batches that wait for their turn")                                                 \
     X(LOADING, "while loading, beyond all this")                                                   \
     X(SAVING, "rank 0, while saving: the largest tensor, from all ranks")
 

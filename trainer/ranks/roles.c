@@ -54,6 +54,15 @@ enum cn_status roles_divide(struct roles *r, const struct parallel_settings *par
     return CN_OK;
 }
 
+void roles_keep(const struct parallel_settings *parallel)
+{
+    if (parallel->rollout_ranks > 0)
+        cn_log_warn(
+            "parallel.rollout_ranks=%lld divides the ranks of carnot train only: here every "
+            "rank does the same",
+            (long long)parallel->rollout_ranks);
+}
+
 enum cn_status roles_meet(struct roles *r, const char *what, enum cn_status status)
 {
     if (!r->divided) return status;

@@ -33,6 +33,9 @@ struct roles roles_together(struct cn_comm *comm);
  * Fails: CN_ERR_CONFIG if no rank is left to learn.  Collective. */
 enum cn_status roles_divide(struct roles *roles, const struct parallel_settings *parallel);
 
+/* For commands that do not divide them: warns if the configuration asks for it. */
+void roles_keep(const struct parallel_settings *parallel);
+
 /* This side is done, with `status`.  Returns the first failure of any rank.  Nothing happens if the
  * ranks are not divided.  Collective. */
 enum cn_status roles_meet(struct roles *roles, const char *what, enum cn_status status);
