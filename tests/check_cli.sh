@@ -135,7 +135,8 @@ help_lists_every_command_and_each_has_its_own() {
     local command
     gives 0 'exit codes:' "$carnot" --help
     sed -n 's/^  \([a-z][a-z-]*\) .*/\1/p' out >commands
-    for command in train sft eval sample score tokenize grade gradient show report convert config doctor selftest; do
+    for command in train sft eval sample score grade tokenize gradient serve-rewards show report diff convert config \
+        bench doctor selftest; do
         grep -qx "$command" commands || complain "--help lacks $command"
     done
     while read -r command; do
@@ -358,6 +359,17 @@ grade_takes_any_bytes() {
     gives 0 '' "$carnot" grade --reward exact_answer
     row 1 '"verdict": "correct", "extracted": "4"'
     row 2 '"verdict": "correct"'
+}
+
+a_filter_skips_blank_lines_and_says_where_a_row_is_bad() {
+    printf '%s\r\n' '{"id": 1, "response": "4", "ground_truth": "4"}' '' ' 	' '{"id": 2, "response": "4", "id": 3}' >in
+    gives 3 '1 of 2 rows are bad' "$carnot" grade --reward exact_answer
+    row 1 '"verdict": "correct"'
+    row 2 'line 4, column 1: key \"id\" occurs twice in one object"'
+}
+
+a_filter_that_cannot_read_its_rows_says_so() {
+    gives 3 'cannot read standard input' sh -c '"$1" grade --reward exact_answer <.' sh "$carnot"
 }
 
 grade_names_the_lines_whose_known_answer_is_bad() {

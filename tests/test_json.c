@@ -132,6 +132,15 @@ TEST(broken_documents_are_refused_with_their_place)
     }
 }
 
+TEST(a_complaint_about_one_line_of_a_file_adds_the_column)
+{
+    struct cn_json *root = NULL;
+    CHECK_FAILS(cn_json_parse_line(cn_text("{\"a\": tru}"), "f, line 7", &root), CN_ERR_DATA,
+                "f, line 7, column 7: ");
+    CHECK_FAILS(cn_json_parse_line(cn_text("{\"a\": 1, \"a\": 2}"), "f, line 7", &root),
+                CN_ERR_DATA, "f, line 7, column 1: key \"a\" occurs twice in one object");
+}
+
 TEST(depth_is_limited)
 {
     char text[500];

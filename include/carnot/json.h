@@ -21,10 +21,13 @@ enum cn_json_kind {
     CN_JSON_OBJECT
 };
 
-/* Parses strict JSON; `name` (a path, "line 12 of FILE") goes into the message.  *out is a root to
- * be closed. Fails: CN_ERR_DATA with line and column; duplicate keys, depth over 200 and invalid
- * UTF-8 are errors. */
+/* Parses strict JSON; `name` (a path) goes into the message.  *out is a root to be closed.  Fails:
+ * CN_ERR_DATA with line and column; duplicate keys, depth over 200 and invalid UTF-8 are errors. */
 enum cn_status cn_json_parse(struct cn_text text, const char *name, struct cn_json **out);
+
+/* The same for one line of a file; `name` says which ("FILE, line 12"), and a message adds the
+ * column. */
+enum cn_status cn_json_parse_line(struct cn_text text, const char *name, struct cn_json **out);
 
 /* The same with // and slash-star comments and trailing commas allowed: configuration files. */
 enum cn_status cn_json_parse_config(struct cn_text text, const char *name, struct cn_json **out);

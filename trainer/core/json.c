@@ -158,8 +158,10 @@ static enum cn_status parse_items(struct parser *p, cJSON *parent, bool object)
     if (object) CN_TRY(find_duplicate(parent, count, &twice));
     if (!twice) return CN_OK;
     char what[160];
-    snprintf(what, sizeof what, "key \"%.80s\" occurs twice in one object (again in line %d)",
-             twice->string, twice->valueint);
+    size_t length = (size_t)snprintf(what, sizeof what, "key \"%.80s\" occurs twice in one object",
+                                     twice->string);
+    if (!p->lexer.one_line)
+        snprintf(what + length, sizeof what - length, " (again in line %d)", twice->valueint);
     return json_lex_complain(&p->lexer, open, what);
 }
 
@@ -218,11 +220,20 @@ static enum cn_status parse_value(struct parser *p, cJSON **out)
     return CN_OK;
 }
 
-static enum cn_status parse(struct cn_text text, const char *name, bool relaxed,
+enum form { FORM_DOCUMENT, FORM_LINE, FORM_CONFIG };
+
+static enum cn_status parse(struct cn_text text, const char *name, enum form form,
                             struct cn_json **out)
 {
-    struct parser p = {
-        .lexer = {text.data, text.data, text.data + text.length, name, relaxed, text.data, 1}};
+    const bool relaxed = form == FORM_CONFIG;
+    struct parser p = {.lexer = {.start = text.data,
+                                 .at = text.data,
+                                 .end = text.data + text.length,
+                                 .name = name,
+                                 .relaxed = relaxed,
+                                 .one_line = form == FORM_LINE,
+                                 .counted_to = text.data,
+                                 .line = 1}};
     if (!text.length) p.lexer.start = p.lexer.at = p.lexer.end = p.lexer.counted_to = "";
     if (text.length >= 3 && memcmp(text.data, "\xEF\xBB\xBF", 3) == 0) {
         if (!relaxed)
@@ -244,12 +255,17 @@ static enum cn_status parse(struct cn_text text, const char *name, bool relaxed,
 
 enum cn_status cn_json_parse(struct cn_text text, const char *name, struct cn_json **out)
 {
-    return parse(text, name, false, out);
+    return parse(text, name, FORM_DOCUMENT, out);
+}
+
+enum cn_status cn_json_parse_line(struct cn_text text, const char *name, struct cn_json **out)
+{
+    return parse(text, name, FORM_LINE, out);
 }
 
 enum cn_status cn_json_parse_config(struct cn_text text, const char *name, struct cn_json **out)
 {
-    return parse(text, name, true, out);
+    return parse(text, name, FORM_CONFIG, out);
 }
 
 void cn_json_close(struct cn_json *take_root)

@@ -22,6 +22,7 @@ enum cn_status json_lex_complain(const struct json_lexer *p, const char *place, 
         line_start--;
     size_t column = (size_t)(place - line_start) + 1;
     size_t line = 1;
+    if (p->one_line) return cn_fail(CN_ERR_DATA, "%s, column %zu: %s", p->name, column, what);
     for (const char *c = p->start; c < line_start; c++)
         line += *c == '\n';
     return cn_fail(CN_ERR_DATA, "%s:%zu:%zu: %s", p->name, line, column, what);

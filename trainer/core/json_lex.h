@@ -9,11 +9,12 @@ struct json_lexer {
     const char *start, *at, *end;
     const char *name; /* of the text, for messages */
     bool relaxed;     /* comments are blanks */
+    bool one_line;    /* the name says which line of a file the text is */
     const char *counted_to;
     size_t line; /* of counted_to, from 1 */
 };
 
-/* Fails with "name:line:column: what". */
+/* Fails with "name:line:column: what", or "name, column N: what" for a text of one line. */
 enum cn_status json_lex_complain(const struct json_lexer *lexer, const char *place,
                                  const char *what);
 

@@ -143,7 +143,7 @@ static enum cn_status read_row(struct cn_text line, size_t number, struct cn_jso
     char name[64];
     *out = (struct filter_row){.line = line};
     snprintf(name, sizeof name, "line %zu", number);
-    CN_TRY(cn_json_parse(line, name, tree));
+    CN_TRY(cn_json_parse_line(line, name, tree));
     if (cn_json_kind(*tree) != CN_JSON_OBJECT)
         return cn_fail(CN_ERR_DATA, "line %zu is not a JSON object", number);
     out->tree = *tree;
@@ -187,19 +187,22 @@ enum cn_status filter_run(const struct filter *filter)
 {
     struct cn_str out = {0};
     char *line = NULL;
-    size_t capacity = 0, number = 0, bad = 0;
+    size_t capacity = 0, number = 0, rows = 0, bad = 0;
     enum cn_status status = CN_OK;
     for (ssize_t length; status == CN_OK && (length = getline(&line, &capacity, stdin)) >= 0;) {
         number++;
-        while (length > 0 && (line[length - 1] == '\n' || line[length - 1] == '\r'))
+        while (length > 0 && line[length - 1] && strchr(" \t\r\n", line[length - 1]))
             length--;
         struct cn_text text = {line, (size_t)length};
-        if (length > 0) status = one_line(filter, text, number, &out, &bad);
+        if (length == 0) continue;
+        rows++;
+        status = one_line(filter, text, number, &out, &bad);
     }
+    if (status == CN_OK && !feof(stdin))
+        status = cn_fail(CN_ERR_IO, "cannot read standard input: %s", strerror(errno));
     free(line);
     cn_str_free(&out);
     CN_TRY(status);
-    if (bad)
-        return cn_fail(CN_ERR_DATA, "%zu of %zu rows are bad: see their \"error\"", bad, number);
+    if (bad) return cn_fail(CN_ERR_DATA, "%zu of %zu rows are bad: see their \"error\"", bad, rows);
     return CN_OK;
 }

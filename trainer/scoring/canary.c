@@ -58,7 +58,7 @@ static enum cn_status read_line(struct canaries *c, struct cn_text text, size_t 
     struct cn_json *row = NULL;
     struct canary *canary = &c->canary[c->n];
     snprintf(name, sizeof name, "line %zu", line);
-    CN_TRY(cn_json_parse(text, name, &row));
+    CN_TRY(cn_json_parse_line(text, name, &row));
     c->row[c->n++] = row;
     canary->line = line;
     enum cn_status status = cn_episode_read(row, arena, &canary->episode);

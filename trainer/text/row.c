@@ -222,7 +222,7 @@ enum cn_status row_read(struct cn_text line, const char *name, const char *syste
 {
     struct cn_json *root = NULL;
     struct cn_row row = {.raw = line};
-    CN_TRY(cn_json_parse(line, name, &root));
+    CN_TRY(cn_json_parse_line(line, name, &root));
     struct reader reader = {arena, root, &row, system};
     enum cn_status status = CN_OK;
     if (cn_json_kind(root) != CN_JSON_OBJECT)
