@@ -75,9 +75,12 @@ static enum cn_status read_positive(const struct cn_json *object, const char *fi
         return CN_OK;
     }
     double value = cn_json_number(node);
-    if (cn_json_kind(node) != CN_JSON_NUMBER || !(value > 0) || !isfinite(value))
+    if (cn_json_kind(node) != CN_JSON_NUMBER)
         return cn_fail(CN_ERR_MODEL, "%s: key \"%s\" is %s; a number above zero is needed", file,
-                       key, absent(node) ? "missing" : "not one");
+                       key, absent(node) ? "missing" : "not a number");
+    if (!(value > 0) || !isfinite(value))
+        return cn_fail(CN_ERR_MODEL, "%s: \"%s\" is %g; a number above zero is needed", file, key,
+                       value);
     *out = value;
     return CN_OK;
 }
@@ -152,10 +155,17 @@ static enum cn_status read_rope(const struct cn_json *config, const char *file,
 {
     double theta = 0, partial = 1;
     CN_TRY(read_positive(config, file, "rope_theta", 10000, &theta));
-    const struct cn_json *scaling = cn_json_get(config, "rope_parameters");
-    if (absent(scaling)) scaling = cn_json_get(config, "rope_scaling");
+    const char *key = "rope_parameters";
+    if (absent(cn_json_get(config, key))) key = "rope_scaling";
+    const struct cn_json *scaling = cn_json_get(config, key);
     if (!absent(scaling) && cn_json_kind(scaling) != CN_JSON_OBJECT)
-        return cn_fail(CN_ERR_MODEL, "%s: \"rope_scaling\" is not an object", file);
+        return cn_fail(CN_ERR_MODEL, "%s: \"%s\" is not an object", file, key);
+    for (const struct cn_json *n = cn_json_first(scaling); n; n = cn_json_next(n))
+        if (cn_json_kind(n) == CN_JSON_OBJECT) /* one rotation per type of layer */
+            return cn_fail(CN_ERR_MODEL,
+                           "%s: \"%s\" of \"%s\" is an object; one set of values for "
+                           "all layers is supported",
+                           file, cn_json_key(n), key);
     CN_TRY(read_positive(scaling, file, "rope_theta", theta, &out->rope_theta));
     CN_TRY(read_positive(config, file, "partial_rotary_factor", 1, &partial));
     CN_TRY(read_positive(scaling, file, "partial_rotary_factor", partial, &partial));
