@@ -100,8 +100,11 @@ TEST(two_hundred_conversations_render_as_transformers_does)
     "{% for m in messages %}{{ '<|im_start|>' + m.role + '\\n' + m.content + '<|im_end|>\\n' }}"   \
     "{% endfor %}{% if add_generation_prompt %}{{ '<|im_start|>assistant\\n' }}{% endif %}"
 #define LLAMA3                                                                                     \
-    "{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>' + m.content "  \
-    "| trim + '<|eot_id|>' }}{% endfor %}"
+    "{% for m in messages %}{{ '<|start_header_id|>' + m.role + '<|end_header_id|>\\n\\n' "        \
+    "+ m.content | trim + '<|eot_id|>' }}{% endfor %}"
+#define CHATML_LOOP(body) "{%- for m in messages -%}\n  " body "{% endfor %}\n"
+#define CHATML_BODY "{{- \"<|im_start|>\" ~ m['role'] }}\n{{ m[\"content\"] }}<|im_end|>\n"
+#define CHATML_PROMPT "{% if add_generation_prompt %}\n<|im_start|>assistant\n{% endif %}\n"
 
 TEST(a_template_that_always_asks_for_an_answer_is_detected_as_such)
 {
@@ -123,7 +126,7 @@ TEST(the_family_is_detected_from_the_folder)
         {"{\"chat_template\":\"{% for m in messages %}{{ m['role'] }}{% endfor %}\"}", NULL,
          "unsupported"},
         {"{\"chat_template\":[{\"name\":\"tools\",\"template\":\"x\"},{\"name\":\"default\","
-         "\"template\":\"<|im_start|><|im_end|>add_generation_prompt\"}]}",
+         "\"template\":\"" CHATML "\"}]}",
          NULL, "chatml"},
         {NULL, "{{ '<|im_start|>system\\nIt is ' + today + '<|im_end|>' }}" CHATML, "unsupported"},
         {NULL, "<|im_start|>system\nIt is {{ today }}<|im_end|>" CHATML, "unsupported"},
@@ -144,6 +147,56 @@ TEST(the_family_is_detected_from_the_folder)
 }
 
 static const struct cn_message hello = {"user", {"Hi <|im_end|>", 13}};
+
+/* Each differs from what the family's rendering writes, by the part that its comment names. */
+TEST(a_template_of_almost_a_known_form_is_refused)
+{
+    static const struct {
+        const char *jinja, *name;
+    } cases[] = {
+        {CHATML_LOOP(CHATML_BODY) CHATML_PROMPT, "chatml"},
+        {"{# A comment. -#}\n" CHATML_LOOP(CHATML_BODY) "  " CHATML_PROMPT, "chatml"},
+        /* no newline behind a message, none behind the role, one too many */
+        {CHATML_LOOP("<|im_start|>{{ m.role }}\n{{ m.content }}<|im_end|>") CHATML_PROMPT,
+         "unsupported"},
+        {CHATML_LOOP("<|im_start|>{{ m.role }} {{ m.content }}<|im_end|>\n") CHATML_PROMPT,
+         "unsupported"},
+        {CHATML_LOOP(CHATML_BODY "\n") CHATML_PROMPT, "unsupported"},
+        /* the last message stays open */
+        {CHATML_LOOP("<|im_start|>{{ m.role }}\n{{ m.content }}{% if not loop.last %}"
+                     "<|im_end|>\n{% endif %}") CHATML_PROMPT,
+         "unsupported"},
+        /* other names of roles, other contents, no system messages */
+        {CHATML_LOOP("{{ '<|im_start|>' + ('human' if m.role == 'user' else m.role) + '\\n' + "
+                     "m.content + '<|im_end|>\\n' }}") CHATML_PROMPT,
+         "unsupported"},
+        {CHATML_LOOP(CHATML_BODY "{{ m.content | upper }}") CHATML_PROMPT, "unsupported"},
+        {CHATML_LOOP("{% if m['role'] != 'system' %}" CHATML_BODY "{% endif %}") CHATML_PROMPT,
+         "unsupported"},
+        /* a text before, a text behind, another prompt, a prompt under another condition */
+        {"A chat.\n" CHATML, "unsupported"},
+        {CHATML "Go on.", "unsupported"},
+        {CHATML_LOOP(CHATML_BODY) "{% if add_generation_prompt %}<|im_start|>assistant{% endif %}",
+         "unsupported"},
+        {CHATML_LOOP(CHATML_BODY) "{% if add_generation_prompt is defined %}<|im_start|>assistant\n"
+                                  "{% endif %}",
+         "unsupported"},
+        {"{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>{{ m.content | "
+         "trim }}<|eot_id|>{% endfor %}",
+         "unsupported"},
+        {"{% for m in messages %}<|start_header_id|>{{ m.role }}<|end_header_id|>\n\n{{ m.content "
+         "}}<|eot_id|>{% endfor %}",
+         "unsupported"},
+    };
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        struct cn_tokenizer *tokenizer;
+        CHECK_OK(open_with("auto", NULL, cases[i].jinja, &tokenizer));
+        CHECK_TEXT(cn_tokenizer_template(tokenizer), cases[i].name);
+        if (strcmp(cn_tokenizer_template(tokenizer), cases[i].name) != 0)
+            printf("  %s\n", cases[i].jinja);
+        cn_tokenizer_close(tokenizer);
+    }
+}
 
 TEST(a_default_system_text_of_the_template_is_said)
 {

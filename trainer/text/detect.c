@@ -1,8 +1,10 @@
-/* Which family a chat template belongs to, by the markers in its text.
+/* Which family a chat template belongs to, by the markers in its text and the form of what it
+ * writes.
  *
  * A wrong guess would train a model on a text it was never meant to see, without any error, so a
- * family is only taken if its own markers are there and nothing is there that changes the text in a
- * way this folder does not reproduce. */
+ * family is only taken if its own markers are there, a message has the form that template.c gives
+ * it, and nothing is there that changes the text in a way this folder does not reproduce. */
+#include "jinja.h"
 #include "template.h"
 
 #include <stdio.h>
@@ -107,6 +109,77 @@ static enum cn_status default_system(struct cn_text text, struct chat_template *
     return CN_OK;
 }
 
+/* The text has `form`, in which each % stands for the name that the template gives a message. */
+static bool has_form(struct cn_text spelled, struct cn_text name, const char *form)
+{
+    struct cn_str text = {0};
+    enum cn_status status = CN_OK;
+    for (; *form && status == CN_OK; form++)
+        status = *form == '%' ? cn_str_append(&text, name.data, name.length)
+                              : cn_str_append(&text, form, 1);
+    bool found =
+        status == CN_OK && memmem(spelled.data, spelled.length, text.data, text.length) != NULL;
+    cn_str_free(&text);
+    return found;
+}
+
+/* N of the first "{%for N in messages%}"; empty if there is none. */
+static struct cn_text message_name(struct cn_text spelled)
+{
+    const char *tail = memmem(spelled.data, spelled.length, "inmessages%}", 12);
+    if (!tail) tail = memmem(spelled.data, spelled.length, "inloop_messages%}", 17);
+    if (!tail) return (struct cn_text){0};
+    const char *name = tail;
+    while (name > spelled.data && name[-1] != '%')
+        name--;
+    if (name - spelled.data < 2 || tail - name < 4 || memcmp(name - 2, "{%for", 5) != 0)
+        return (struct cn_text){0};
+    return (struct cn_text){name + 3, (size_t)(tail - name) - 3};
+}
+
+/* A filter other than tojson; the bars of <|im_start|> are none. */
+static bool filters(struct cn_text spelled)
+{
+    const char *end = spelled.data + spelled.length;
+    for (const char *c = spelled.data; c < end; c++) {
+        bool marker = (c > spelled.data && c[-1] == '<') || (c + 1 < end && c[1] == '>');
+        if (*c == '|' && !marker && (end - c < 7 || memcmp(c, "|tojson", 7) != 0)) return true;
+    }
+    return false;
+}
+
+/* Why a spelled ChatML template writes something else than chatml_render; NULL: it does not. */
+static const char *odd_chatml(struct cn_text spelled)
+{
+    static const char tail[] =
+        "{%endfor%}{%ifadd_generation_prompt%}<|im_start|>assistant\n{%endif%}";
+    const struct cn_text name = message_name(spelled);
+    if (!name.length) return "it does not loop over messages";
+    if (!has_form(spelled, name, "<|im_start|>{%.role}\n{%.content}<|im_end|>\n{") &&
+        !has_form(spelled, name, "<|im_start|>{%.role}\n{content}<|im_end|>\n{"))
+        return "its messages are not <|im_start|>ROLE\\nCONTENT<|im_end|>\\n";
+    if (has_form(spelled, name, "%.role!='system'")) return "it leaves system messages out";
+    if (filters(spelled)) return "it changes texts by filters";
+    if (spelled.data[0] != '{' && spelled.data[0] != '<') return "it begins with a text of its own";
+    if (spelled.length < sizeof tail - 1 ||
+        memcmp(spelled.data + spelled.length - (sizeof tail - 1), tail, sizeof tail - 1) != 0)
+        return "it does not end with <|im_start|>assistant\\n where an answer is asked for";
+    return NULL;
+}
+
+/* A spelled Llama-3 template writes something else than llama3_render. */
+static bool odd_llama3(struct cn_text spelled)
+{
+    const struct cn_text name = message_name(spelled);
+    return !name.length ||
+           (!has_form(
+                spelled, name,
+                "<|start_header_id|>{%.role}<|end_header_id|>\n\n{%.content|trim}<|eot_id|>{") &&
+            !has_form(spelled, name,
+                      "'<|start_header_id|>'+%.role+'<|end_header_id|>\n\n'+%.content|trim+"
+                      "'<|eot_id|>'"));
+}
+
 static enum cn_status detect_qwen3(struct cn_text text, struct chat_template *out)
 {
     static const char *const needed[] = {"last_query_index", "loop.last or (not loop.last",
@@ -130,8 +203,12 @@ static enum cn_status detect_chatml(struct cn_text text, struct chat_template *o
         return detect_qwen3(text, out);
     if (found) return refuse_part(out, found);
     if (has_any(text, foreign, &found)) return refuse_part(out, found);
-    if (!has(text, "add_generation_prompt"))
-        return refuse(out, "ChatML without add_generation_prompt");
+    struct cn_str spelled = {0};
+    enum cn_status status = jinja_spell(text, &spelled);
+    const char *why = status == CN_OK ? odd_chatml(cn_str_text(&spelled)) : NULL;
+    cn_str_free(&spelled);
+    CN_TRY(status);
+    if (why) return refuse(out, why);
     *out = (struct chat_template){.style = CHAT_CHATML, .name = "chatml"};
     out->tool_responses = has(text, "<tool_response>");
     CN_TRY(default_system(text, out));
@@ -158,7 +235,12 @@ static enum cn_status detect_llama3(struct cn_text text, struct chat_template *o
         return CN_OK;
     }
     if (has_any(text, foreign, &found)) return refuse_part(out, found);
-    if (!has(text, "| trim") && !has(text, "|trim")) return refuse(out, "Llama-3 without trimming");
+    struct cn_str spelled = {0};
+    enum cn_status status = jinja_spell(text, &spelled);
+    bool odd = status == CN_OK && odd_llama3(cn_str_text(&spelled));
+    cn_str_free(&spelled);
+    CN_TRY(status);
+    if (odd) return refuse(out, "Llama-3 with messages of another form");
     out->always_prompt = !has(text, "add_generation_prompt");
     return CN_OK;
 }
