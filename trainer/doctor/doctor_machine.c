@@ -243,9 +243,10 @@ static void memory(struct doctor *d)
     }
     char group[100] = "";
     if (limit) snprintf(group, sizeof group, ", control group limit %.1f GB", gigabytes(limit));
-    doctor_say(d, available < 1500000000u ? DOCTOR_WARN : DOCTOR_OK, "memory",
-               "%.1f GB available of %.1f GB%s; SmolLM2-135M trains in about 3.2 GB",
-               gigabytes(available), gigabytes(total), group);
+    doctor_say(
+        d, available < 1500000000u ? DOCTOR_WARN : DOCTOR_OK, "memory",
+        "%.1f GB available of %.1f GB%s; carnot train CONFIG --dry-run plans what a run needs",
+        gigabytes(available), gigabytes(total), group);
 }
 
 static void disk(struct doctor *d, const char *folder, double need)
