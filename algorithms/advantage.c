@@ -9,8 +9,7 @@
 
 #include <math.h>
 
-/* ---- whitening ---------------------------------------------------------------------------------
- */
+/* ---- whitening ----------------------------------------------------------- */
 
 static enum cn_status whiten_part(const struct cn_context *context, struct cn_batch *batch,
                                   uint8_t part, int form)
@@ -47,8 +46,7 @@ enum cn_status advantage_whiten(const struct cn_context *context, struct cn_batc
     return CN_OK;
 }
 
-/* ---- statistics of all rewards -----------------------------------------------------------------
- */
+/* ---- statistics of all rewards ------------------------------------------- */
 
 /* Per part, over all ranks. */
 struct rollout {
@@ -111,8 +109,7 @@ static enum cn_status measure_rewards(const struct cn_context *context,
     return CN_OK;
 }
 
-/* ---- filling from groups -----------------------------------------------------------------------
- */
+/* ---- filling from groups ------------------------------------------------- */
 
 static void broadcast(struct cn_batch *batch, size_t s, double value)
 {
@@ -196,8 +193,7 @@ static enum cn_status fill_groups(const struct cn_context *context, struct cn_ba
     return advantage_whiten(context, batch);
 }
 
-/* ---- entries -----------------------------------------------------------------------------------
- */
+/* ---- entries ------------------------------------------------------------- */
 
 static const struct cn_option whiten_options[] = {ADVANTAGE_WHITEN("none"), {0}};
 

@@ -104,8 +104,7 @@ void group_mean_scaled(const struct group_case *group, double *advantage)
         advantage[i] = mean != 0 ? (group->reward[i] - mean) / mean : 0;
 }
 
-/* ---- quantile ----------------------------------------------------------------------------------
- */
+/* ---- quantile ------------------------------------------------------------ */
 
 /* How many values are below x, and how many at most x. */
 static void rank_of(const double *values, size_t n, double x, size_t *below, size_t *at_most)
@@ -148,8 +147,7 @@ void group_quantile(const struct group_case *group, double *advantage)
               quantile(group->reward, group->n, s->quantile, s->interpolation), advantage);
 }
 
-/* ---- confidence, pass@k, sign ------------------------------------------------------------------
- */
+/* ---- confidence, pass@k, sign -------------------------------------------- */
 
 void group_confidence(const struct group_case *group, double *advantage)
 {

@@ -31,8 +31,7 @@ static void to_go(struct cn_batch *batch, size_t s, double gamma, double baselin
     }
 }
 
-/* ---- reward to go ------------------------------------------------------------------------------
- */
+/* ---- reward to go -------------------------------------------------------- */
 
 static const struct cn_option rtg_options[] = {ADVANTAGE_GAMMA, ADVANTAGE_WHITEN("none"), {0}};
 
@@ -54,8 +53,7 @@ const struct cn_advantage advantage_rtg = {
     .per_token = true,
 };
 
-/* ---- greedy baseline ---------------------------------------------------------------------------
- */
+/* ---- greedy baseline ----------------------------------------------------- */
 
 static const struct cn_option greedy_options[] = {ADVANTAGE_WHITEN("none"), {0}};
 
@@ -123,8 +121,7 @@ const struct cn_advantage advantage_greedy = {
     .per_token = true,
 };
 
-/* ---- generalised advantage estimation ----------------------------------------------------------
- */
+/* ---- generalised advantage estimation ------------------------------------ */
 
 static const struct cn_option gae_options[] = {
     ADVANTAGE_GAMMA,

@@ -147,8 +147,7 @@ FILL(truncate)
 FILL(mask)
 FILL(clamp)
 
-/* ---- second moment trust region ----------------------------------------------------------------
- */
+/* ---- second moment trust region ------------------------------------------ */
 
 static int rising(const void *a, const void *b)
 {
@@ -197,8 +196,7 @@ static enum cn_status m2po_fill(const struct cn_context *context, struct cn_batc
     return measure(context, batch, span, &mean);
 }
 
-/* ---- rejection by divergence -------------------------------------------------------------------
- */
+/* ---- rejection by divergence --------------------------------------------- */
 
 static const struct cn_option reject_options[] = {
     {AXIS_CHOICE(correction_settings, estimator, "k1 k2 k3"), .fallback = "\"k3\"",
@@ -251,8 +249,7 @@ static enum cn_status reject_fill(const struct cn_context *context, struct cn_ba
     return measure(context, batch, span, &mean);
 }
 
-/* ---- off-policy sequence mask ------------------------------------------------------------------
- */
+/* ---- off-policy sequence mask -------------------------------------------- */
 
 static const struct cn_option opsm_options[] = {
     {AXIS_REAL(correction_settings, threshold, 0, 1e6), .fallback = "1e-4", .unit = "nats",
@@ -280,8 +277,7 @@ static enum cn_status opsm_prepare(const struct cn_context *context, struct cn_b
     return measure(context, batch, span, &mean);
 }
 
-/* ---- entries -----------------------------------------------------------------------------------
- */
+/* ---- entries ------------------------------------------------------------- */
 
 static enum cn_status bounds_check(const void *settings)
 {

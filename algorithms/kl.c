@@ -108,8 +108,7 @@ static struct term evaluate(enum form form, const struct kl_settings *settings, 
     return term;
 }
 
-/* ---- in the loss -------------------------------------------------------------------------------
- */
+/* ---- in the loss --------------------------------------------------------- */
 
 /* Arguments of a call of the hook `add`. */
 struct addition {
@@ -153,8 +152,7 @@ ADD(k2, K2)
 ADD(k3, K3)
 ADD(straight_through, STRAIGHT_THROUGH)
 
-/* ---- in the reward -----------------------------------------------------------------------------
- */
+/* ---- in the reward ------------------------------------------------------- */
 
 /* Subtracts coefficient * k1 from the tokens of one sequence; returns the mean of k1. */
 static double punish(struct cn_batch *batch, size_t s, double coefficient)
@@ -198,8 +196,7 @@ static enum cn_status k1_reward(const struct cn_context *context, struct cn_batc
     return CN_OK;
 }
 
-/* ---- which pairs make sense --------------------------------------------------------------------
- */
+/* ---- which pairs make sense ---------------------------------------------- */
 
 static enum cn_status k1_check(const void *settings)
 {

@@ -13,8 +13,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- loss and gradient of an atom --------------------------------------------------------------
- */
+/* ---- loss and gradient of an atom ---------------------------------------- */
 
 /* Work arrays of an atom, indexed like the batch; only the atom's part is used. */
 struct work {

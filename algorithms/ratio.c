@@ -60,8 +60,7 @@ static void add_spread(const struct run *run, double value, double *out)
         if (trained(run, t)) out[t] += value;
 }
 
-/* ---- per token ---------------------------------------------------------------------------------
- */
+/* ---- per token ----------------------------------------------------------- */
 
 static void none_forward(const struct cn_context *context, const struct cn_batch *batch,
                          struct cn_span span, const struct cn_live *live, double *u)
@@ -108,8 +107,7 @@ static const struct cn_ratio token = {
     .back = token_back,
 };
 
-/* ---- per sequence ------------------------------------------------------------------------------
- */
+/* ---- per sequence -------------------------------------------------------- */
 
 static void seq_geo_forward(const struct cn_context *context, const struct cn_batch *batch,
                             struct cn_span span, const struct cn_live *live, double *u)
@@ -217,8 +215,7 @@ static const struct cn_ratio seq_product_token = {
     .back = token_back,
 };
 
-/* ---- geometric mean of clipped ratios ----------------------------------------------------------
- */
+/* ---- geometric mean of clipped ratios ------------------------------------ */
 
 struct clipped_geo_settings {
     double clip_low, clip_high;

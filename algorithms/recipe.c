@@ -30,8 +30,7 @@ struct choice {
     const char *prefix;                     /* their paths begin with it: "surrogate" */
 };
 
-/* ---- names -------------------------------------------------------------------------------------
- */
+/* ---- names --------------------------------------------------------------- */
 
 /* Fails with the nearest of the known words; `known` ends with NULL. */
 static enum cn_status unknown(const char *path, const char *what, const char *word,
@@ -87,8 +86,7 @@ static enum cn_status type_of(const struct cn_json *value, const char *path, con
     return CN_OK;
 }
 
-/* ---- options -----------------------------------------------------------------------------------
- */
+/* ---- options ------------------------------------------------------------- */
 
 /* Copies the members of `from` into `into`; a null where null is no value changes nothing. */
 static enum cn_status add_members(const struct cn_plugin *plugin, const struct cn_json *from,
@@ -150,8 +148,7 @@ static enum cn_status choose(const struct reader *reader, const struct choice *c
     return CN_OK;
 }
 
-/* ---- algorithm ---------------------------------------------------------------------------------
- */
+/* ---- algorithm ----------------------------------------------------------- */
 
 static enum cn_status check_keys(const struct cn_json *section)
 {
@@ -264,8 +261,7 @@ static enum cn_status read_anchor(const struct reader *reader, const struct cn_j
     return CN_OK;
 }
 
-/* ---- entropy -----------------------------------------------------------------------------------
- */
+/* ---- entropy ------------------------------------------------------------- */
 
 static enum cn_status entropy_heads(struct cn_arena *arena, const struct cn_plugin ***out)
 {
@@ -363,8 +359,7 @@ static enum cn_status read_entropy(const struct reader *reader, const struct cn_
     return CN_OK;
 }
 
-/* ---- what it all needs -------------------------------------------------------------------------
- */
+/* ---- what it all needs --------------------------------------------------- */
 
 static void add_needs(struct cn_recipe *recipe, const struct cn_chosen *chosen, bool in_loss_only)
 {

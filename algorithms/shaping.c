@@ -58,8 +58,7 @@ static const struct cn_shaping soft_overlong = {
     .apply = soft_overlong_apply,
 };
 
-/* ---- overlong filter ---------------------------------------------------------------------------
- */
+/* ---- overlong filter ----------------------------------------------------- */
 
 /* Answers that were cut off are not trained on; their rewards still count in the group. */
 static enum cn_status overlong_filter_apply(const struct cn_context *context,
@@ -81,8 +80,7 @@ static const struct cn_shaping overlong_filter = {
     .apply = overlong_filter_apply,
 };
 
-/* ---- clip --------------------------------------------------------------------------------------
- */
+/* ---- clip ---------------------------------------------------------------- */
 
 struct clip_settings {
     double low, high;
@@ -169,8 +167,7 @@ static const struct cn_shaping cosine = {
     .apply = cosine_apply,
 };
 
-/* ---- length within the group -------------------------------------------------------------------
- */
+/* ---- length within the group --------------------------------------------- */
 
 struct group_length_settings {
     double scale, correct_from;
@@ -220,8 +217,7 @@ static const struct cn_shaping group_length = {
     .apply = group_length_apply,
 };
 
-/* ---- repetition --------------------------------------------------------------------------------
- */
+/* ---- repetition ---------------------------------------------------------- */
 
 struct repetition_settings {
     int64_t words;

@@ -9,8 +9,7 @@
 #include <math.h>
 #include <string.h>
 
-/* ---- counts ------------------------------------------------------------------------------------
- */
+/* ---- counts -------------------------------------------------------------- */
 
 /* Adds 1 to the group count of each part for each group of the span with a trained token. */
 static enum cn_status count_groups(const struct cn_batch *batch, struct cn_span span,
@@ -62,8 +61,7 @@ enum cn_status cn_loss_count(const struct cn_batch *batch, struct cn_span span, 
     return CN_OK;
 }
 
-/* ---- plan, branch, adapt -----------------------------------------------------------------------
- */
+/* ---- plan, branch, adapt ------------------------------------------------- */
 
 enum cn_status cn_loss_plan(const struct cn_loss_call *call, uint32_t round,
                             struct cn_batch *so_far, struct cn_requests *out)
@@ -110,8 +108,7 @@ enum cn_status cn_loss_adapt(const struct cn_loss_call *call, const struct cn_st
     return CN_OK;
 }
 
-/* ---- reward and advantage ----------------------------------------------------------------------
- */
+/* ---- reward and advantage ------------------------------------------------ */
 
 static enum cn_status check_rewards(const struct cn_batch *batch)
 {
@@ -252,8 +249,7 @@ enum cn_status cn_loss_advantage(const struct cn_loss_call *call, struct cn_batc
     return CN_OK;
 }
 
-/* ---- prepare -----------------------------------------------------------------------------------
- */
+/* ---- prepare ------------------------------------------------------------- */
 
 /* What a prepare hook reads beside the batch. */
 struct preparing {

@@ -43,8 +43,7 @@ static struct cn_slope weighted_logp(const struct cn_point *p, double weight, in
     return slope;
 }
 
-/* ---- without a trust region --------------------------------------------------------------------
- */
+/* ---- without a trust region ---------------------------------------------- */
 
 static struct cn_slope reinforce_eval(const void *settings, const struct cn_point *p)
 {
@@ -88,8 +87,7 @@ static const struct cn_surrogate is_reinforce = {
     .eval = is_reinforce_eval,
 };
 
-/* ---- ppo ---------------------------------------------------------------------------------------
- */
+/* ---- ppo ----------------------------------------------------------------- */
 
 struct ppo_settings {
     double clip_low, clip_high, dual_clip;
@@ -128,8 +126,7 @@ static const struct cn_surrogate ppo = {
     .eval = ppo_eval,
 };
 
-/* ---- cispo -------------------------------------------------------------------------------------
- */
+/* ---- cispo --------------------------------------------------------------- */
 
 struct cispo_settings {
     double clip_low, clip_high;
@@ -160,8 +157,7 @@ static const struct cn_surrogate cispo = {
     .eval = cispo_eval,
 };
 
-/* ---- sapo --------------------------------------------------------------------------------------
- */
+/* ---- sapo ---------------------------------------------------------------- */
 
 struct sapo_settings {
     double tau_positive, tau_negative;
@@ -194,8 +190,7 @@ static const struct cn_surrogate sapo = {
     .eval = sapo_eval,
 };
 
-/* ---- dppo --------------------------------------------------------------------------------------
- */
+/* ---- dppo ---------------------------------------------------------------- */
 
 enum { DPPO_TV, DPPO_KL };
 
@@ -242,8 +237,7 @@ static const struct cn_surrogate dppo = {
     .eval = dppo_eval,
 };
 
-/* ---- dro, vespo --------------------------------------------------------------------------------
- */
+/* ---- dro, vespo ---------------------------------------------------------- */
 
 struct dro_settings {
     double beta;

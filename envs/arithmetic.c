@@ -85,9 +85,7 @@ struct arithmetic {
     size_t n_listed;
 };
 
-/* ---- problems
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- problems ------------------------------------------------------------ */
 
 /* Problems of a level before any is left out; UINT64_MAX if there are too many to count. */
 static uint64_t space_of(const struct level *level)
@@ -213,8 +211,7 @@ static bool accept(const struct arithmetic *a, size_t level, struct problem *p)
     return split_of("arithmetic", text, length, s->held_out) == a->split;
 }
 
-/* ---- the environment
- * -------------------------------------------------------------------------------------------- */
+/* ---- the environment ----------------------------------------------------- */
 
 static enum cn_status read_levels(struct arithmetic *a)
 {

@@ -70,9 +70,7 @@ size_t answer_find_last(struct cn_text text, const char *what)
     return SIZE_MAX;
 }
 
-/* ---- numbers
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- numbers ------------------------------------------------------------- */
 
 /* Digits arrive from the left; leading zeros are dropped, zeros behind are dropped by finish(). */
 struct builder {
@@ -205,8 +203,7 @@ size_t answer_number_print(const struct answer_number *number, char out[ANSWER_P
     return length;
 }
 
-/* ---- what may stand around a number
- * ----------------------------------------------------------------------------- */
+/* ---- what may stand around a number -------------------------------------- */
 
 /* Without white space and marks of emphasis or mathematics at both ends. */
 static struct cn_text strip_marks(struct cn_text text)

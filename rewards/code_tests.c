@@ -1,16 +1,15 @@
 /* Code that must pass tests: finds the program in the reply, runs it in a sandbox, counts what
  * passes.
  *
- *     reply -> final part -> program -> sandbox (once per test, or with a checker beside it) ->
- * verdict
+ *     reply -> final part -> program -> sandbox (once per test, or with a checker) -> verdict
  *
  * correct: every test passed.  wrong: one did not, or the program failed by itself.  timeout: it
  * used up its processor time, or slept.  budget: it went over memory, disk or output.  unparsable:
  * it does not compile.  crashed: the sandbox failed or the machine starved it; left out of
- * training. A machine that cannot isolate is an error before the first step, not a verdict.
+ * training.  A machine that cannot isolate is an error before the first step, not a verdict.
  *
- * Shapes of tests: rewards/README.md.  Protocol: rewards/code/judge.c.  Isolation: rewards/sandbox.
- */
+ * Shapes of tests: rewards/README.md.  Protocol: rewards/code/judge.c.
+ * Isolation: rewards/sandbox. */
 #include "carnot/reward.h"
 
 #include "answer.h"
@@ -185,8 +184,7 @@ static enum cn_status code_tests_check_gold(const void *settings, struct cn_text
     return status;
 }
 
-/* ---- many at a time
- * ------------------------------------------------------------------------------ */
+/* ---- many at a time ------------------------------------------------------ */
 
 /* Work that threads share: each takes the next episode. */
 struct crew {

@@ -2,9 +2,9 @@
  *
  *     carnot  --  one JSON object per line  -->  program  --  one JSON object per line  -->  carnot
  *
- *     in   {"id": 0, "prompt": ..., "response": "...", "ground_truth": "...", "row": {...}, "stop":
- * "eos", "response_tokens": 12, "max_tokens": 64} out  {"id": 0, "score": 1, "verdict": "correct",
- * "extracted": "...", "metrics": {"name": 1}}
+ *     in   {"id": 0, "prompt": ..., "response": "...", "ground_truth": "...", "row": {...},
+ *           "stop": "eos", "response_tokens": 12, "max_tokens": 64}
+ *     out  {"id": 0, "score": 1, "verdict": "correct", "extracted": "...", "metrics": {"name": 1}}
  *
  * Started once, at the first answer, and again when it died.  Rows are sent ahead of the replies; a
  * reply may come in any order.  If none comes within the time limit the oldest open row is
@@ -80,8 +80,7 @@ static double now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- the process
- * --------------------------------------------------------------------------------- */
+/* ---- the process --------------------------------------------------------- */
 
 static void stop_helper(struct helper *h)
 {
@@ -143,8 +142,7 @@ static enum cn_status start_helper(const struct settings *settings)
     return CN_OK;
 }
 
-/* ---- rows
- * ---------------------------------------------------------------------------------------- */
+/* ---- rows ---------------------------------------------------------------- */
 
 static enum cn_status add_text(struct cn_str *out, const char *key, struct cn_text text)
 {
@@ -184,8 +182,7 @@ static enum cn_status add_row(struct cn_str *out, size_t id, const struct cn_epi
                          cn_stop_name(e->stop), e->response_tokens, e->max_tokens);
 }
 
-/* ---- replies
- * ------------------------------------------------------------------------------------- */
+/* ---- replies ------------------------------------------------------------- */
 
 static bool find_verdict(struct cn_text word, enum cn_verdict *out)
 {
@@ -269,8 +266,7 @@ static bool take_lines(struct job *job)
     return good && h->unread.length <= LINE_MAX_BYTES;
 }
 
-/* ---- the conversation
- * ----------------------------------------------------------------------------- */
+/* ---- the conversation ---------------------------------------------------- */
 
 /* Gives rows that have no reply yet to a new program, from the first. */
 static void rewind_job(struct job *job)

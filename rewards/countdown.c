@@ -92,8 +92,7 @@ static bool apply(struct parser *p, char sign, struct fraction b, struct fractio
     return false;
 }
 
-/* ---- reading ------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 static void skip_space(struct parser *p)
 {
@@ -224,8 +223,7 @@ static bool read_problem(struct cn_text ground_truth, struct problem *out, const
     return good;
 }
 
-/* ---- judging ------------------------------------------------------------------------------------
- */
+/* ---- judging ------------------------------------------------------------- */
 
 /* The used numbers are given ones, each as often as it is given. */
 static bool uses_given(const struct settings *settings, const struct problem *problem,

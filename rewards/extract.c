@@ -21,7 +21,7 @@ static bool is_space(char c)
     return c == ' ' || (c >= '\t' && c <= '\r');
 }
 
-/* ---- the final part ---- */
+/* ---- the final part ------------------------------------------------------ */
 
 static const char thinking[] = "<think>";
 
@@ -48,7 +48,7 @@ struct cn_text answer_final_part(const struct cn_episode *episode, const char *a
     return (struct cn_text){reply.data + at, reply.length - at};
 }
 
-/* ---- places ---- */
+/* ---- places -------------------------------------------------------------- */
 
 static bool in_set(char c, const char *set)
 {
@@ -139,8 +139,7 @@ struct answer_found answer_hash(struct cn_text text)
     return found;
 }
 
-/* ---- the last number
- * -------------------------------------------------------------------------------------------- */
+/* ---- the last number ----------------------------------------------------- */
 
 enum { GAP_MAX = 32 };
 

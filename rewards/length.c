@@ -2,13 +2,12 @@
  *
  *   within    1 if minimum <= n <= maximum, else 0
  *   target    max(0, 1 - |n - target| / target)
- *   overlong  0 up to maximum - buffer, then down in a straight line to -1 at `maximum` and behind
- * it:
- *             ((maximum - buffer) - n) / buffer        Yu et al. 2025 (DAPO), arXiv 2503.14476,
- * equation 13
+ *   overlong  0 up to maximum - buffer, then down in a straight line to -1 at `maximum` and behind:
+ *             ((maximum - buffer) - n) / buffer
+ *             Yu et al. 2025 (DAPO), arXiv 2503.14476, equation 13
  *   cosine    from `first` at length 0 down (or up) to `last` at `maximum`, along half a cosine
  *             Yeo et al. 2025, arXiv 2502.03373, section 4.2; a composite of how=product makes it
- * depend on the answer, as there
+ *             depend on the answer, as there
  *
  * `maximum` 0 stands for the limit of the run (rollout.max_tokens). */
 #include "carnot/reward.h"

@@ -58,7 +58,7 @@ static inline bool rows_next(struct cn_text file, size_t *at, struct row *row)
     return true;
 }
 
-/* ---- hostile.tsv: front, piece, how often, behind ---- */
+/* ---- hostile.tsv: front, piece, how often, behind ------------------------ */
 
 static inline bool hostile_next(struct cn_text file, size_t *at, struct cn_str *out)
 {

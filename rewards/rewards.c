@@ -45,7 +45,7 @@ static enum cn_status find(const struct cn_json *node, const struct cn_reward **
     return status;
 }
 
-/* ---- what verdicts are worth ---- */
+/* ---- what verdicts are worth --------------------------------------------- */
 
 static const struct {
     const char *name;

@@ -18,7 +18,7 @@ static inline bool runs_here(const char *isa)
     return runs;
 }
 
-/* ---- a random model */
+/* ---- a random model ------------------------------------------------------ */
 
 enum { BUFFERS_MAX = 64 };
 

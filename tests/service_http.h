@@ -29,7 +29,7 @@ static inline void http_pause(double seconds)
     nanosleep(&t, NULL);
 }
 
-/* ---- the server ----------------------------------------------------------------------------- */
+/* ---- the server ---------------------------------------------------------- */
 
 struct http_server {
     pid_t pid;
@@ -86,7 +86,7 @@ static inline size_t http_children(pid_t pid, pid_t *out, size_t most)
     return n;
 }
 
-/* ---- the client ----------------------------------------------------------------------------- */
+/* ---- the client ---------------------------------------------------------- */
 
 static inline int http_connect(int port)
 {

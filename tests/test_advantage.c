@@ -10,8 +10,7 @@ static const double digits7 = 6e-8; /* the references print seven decimals */
     fixture_open(&f);                                                                              \
     CHECK_OK(fixture_b0(&f))
 
-/* ---- golden advantages ------------------------------------------------------------------------
- */
+/* ---- golden advantages --------------------------------------------------- */
 
 struct golden_advantage {
     const char *name, *algorithm;
@@ -66,8 +65,7 @@ TEST(golden_advantages_of_the_references_are_met)
     }
 }
 
-/* ---- groups of other sizes ---------------------------------------------------------------------
- */
+/* ---- groups of other sizes ----------------------------------------------- */
 
 /* Advantages of one group with these rewards; out (n). */
 static enum cn_status of_rewards(const char *algorithm, const double *reward, size_t n, double *out)
@@ -189,8 +187,7 @@ TEST(vapo_imitates_the_right_answers)
     fixture_close(&f);
 }
 
-/* ---- greedy baseline ---------------------------------------------------------------------------
- */
+/* ---- greedy baseline ----------------------------------------------------- */
 
 /* B0's groups with a greedy sample of reward 0.3 and 0.8; the batch has 8 sequences. */
 static enum cn_status with_greedy(struct fixture *f)

@@ -10,8 +10,7 @@ static const double digits7 = 6e-8; /* the references print seven decimals */
     fixture_open(&f);                                                                              \
     CHECK_OK(fixture_b0(&f))
 
-/* ---- golden losses and seeds dL/dlogp ---------------------------------------------------------
- */
+/* ---- golden losses and seeds dL/dlogp ------------------------------------ */
 
 struct golden {
     const char *name, *algorithm;
@@ -176,8 +175,7 @@ TEST(golden_metrics_are_met)
     fixture_close(&f);
 }
 
-/* ---- what must hold for every row --------------------------------------------------------------
- */
+/* ---- what must hold for every row ---------------------------------------- */
 
 /* A row's text without parts that need more than a batch. */
 static const char *row_text(const struct cn_algorithm *row, char *out, size_t size)
@@ -257,8 +255,7 @@ TEST(a_group_of_equal_rewards_gets_exactly_nothing)
     }
 }
 
-/* ---- sequences that are not trained ------------------------------------------------------------
- */
+/* ---- sequences that are not trained -------------------------------------- */
 
 TEST(an_overlong_answer_counts_in_its_group_but_is_not_trained)
 {

@@ -304,8 +304,7 @@ TEST(costs_are_counted_and_begin_anew)
     CHECK_INT(cn_comm_cost(comm).calls, 0);
 }
 
-/* ---- memory of GPUs: tests/fake_gpus.c stands in for NCCL ----------------------------------
- */
+/* ---- memory of GPUs: tests/fake_gpus.c stands in for NCCL ---------------- */
 
 static struct comm_gpu gpu_of(const char *host, const char *bus)
 {
@@ -374,8 +373,7 @@ TEST(parts_sum_on_gpus_of_their_own)
     check_device_sums(half, rank % 2, 2);
 }
 
-/* ---- faults -----------------------------------------------------------------------------------
- */
+/* ---- faults -------------------------------------------------------------- */
 
 static enum cn_status sum_of(const char *what, size_t n)
 {

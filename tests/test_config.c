@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- a schema with every form of section
- * -------------------------------------------------------------------------- */
+/* ---- a schema with every form of section --------------------------------- */
 
 #define ROW(word, type, text, ...)                                                                 \
     {                                                                                              \
@@ -77,9 +76,7 @@ static const char *preset(const char *row, const char *path)
 static const struct config_schema schema = {sections, sizeof sections / sizeof *sections,
                                             "algorithm", preset};
 
-/* ---- helpers
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- helpers ------------------------------------------------------------- */
 
 /* Writes a file `name` in the current folder. */
 static void write_file(const char *name, const char *text)
@@ -158,9 +155,7 @@ static void expect_value(const char *const *given, const char *path, const char 
     config_close(config);
 }
 
-/* ---- merging
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- merging ------------------------------------------------------------- */
 
 TEST(later_files_win_objects_merge_and_lists_are_replaced)
 {
@@ -256,8 +251,7 @@ TEST(a_short_key_goes_to_the_one_chosen_entry_that_has_it)
                                                "algorithm.surrogate \"hard\" does not read it");
 }
 
-/* ---- what is refused
- * ---------------------------------------------------------------------------------------------- */
+/* ---- what is refused ----------------------------------------------------- */
 
 TEST(unknown_keys_are_refused_with_their_place_and_the_nearest_one)
 {
@@ -328,8 +322,7 @@ TEST(keys_that_the_chosen_rows_ignore_fail_from_the_command_line_and_are_dropped
                 "{\"algorithm\":{\"kl\":{\"coef\":0.5,\"type\":\"k3\"}}}");
 }
 
-/* ---- what is resolved
- * --------------------------------------------------------------------------------------------- */
+/* ---- what is resolved ---------------------------------------------------- */
 
 TEST(every_value_knows_where_it_came_from)
 {

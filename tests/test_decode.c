@@ -8,7 +8,7 @@
 
 #include <stdlib.h>
 
-/* ---- golden models --------------------------------------------------------- */
+/* ---- golden models ------------------------------------------------------- */
 
 static const char *const golden_models[] = {"llama_tied", "llama3_scaled", "llama_linear_bias",
                                             "qwen2", "qwen3"};

@@ -137,9 +137,7 @@ TEST(a_demonstration_is_right)
     }
 }
 
-/* ---- splits
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- splits -------------------------------------------------------------- */
 
 /* Every prompt of a split into a table of 10^digits marks. */
 static size_t mark_sorts(struct world *world, uint8_t *seen, uint8_t mark, size_t digits)
@@ -245,8 +243,7 @@ TEST(drawn_tasks_stay_in_their_split)
     world_close(&train), world_close(&held_out);
 }
 
-/* ---- what echoing would score
- * ----------------------------------------------------------------------------------- */
+/* ---- what echoing would score -------------------------------------------- */
 
 /* Share of the problems whose answer is the first, and the last, operand of the question. */
 static enum cn_status echo_baseline(const char *json, enum cn_split split, double *first,
@@ -298,9 +295,7 @@ TEST(echoing_an_operand_scores_next_to_nothing_without_zero_operands)
     CHECK(zero_first > 0.05); /* the test would see an echo if it paid */
 }
 
-/* ---- bad settings
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- bad settings -------------------------------------------------------- */
 
 TEST(impossible_settings_are_refused_with_the_reason)
 {
@@ -326,9 +321,7 @@ TEST(impossible_settings_are_refused_with_the_reason)
     }
 }
 
-/* ---- questions
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- questions ----------------------------------------------------------- */
 
 TEST(questions_poses_the_rows_of_a_file)
 {
@@ -361,9 +354,7 @@ TEST(questions_poses_the_rows_of_a_file)
     unlink(path);
 }
 
-/* ---- compose
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- compose ------------------------------------------------------------- */
 
 TEST(composing_has_many_right_answers_and_its_demonstrations_are_some_of_them)
 {

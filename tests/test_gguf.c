@@ -160,8 +160,7 @@ TEST(convert_writes_a_folder_that_has_the_same_weights_and_tokens)
     remove_folder(folder);
 }
 
-/* ---- files that lie
- * -------------------------------------------------------------------------------------------- */
+/* ---- files that lie ------------------------------------------------------ */
 
 static void put(struct cn_str *out, uint64_t value, int bytes)
 {

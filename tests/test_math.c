@@ -33,7 +33,7 @@ TEST(every_row_gets_its_verdict)
     cn_str_free(&file);
 }
 
-/* ---- rewritings ---- */
+/* ---- rewritings ---------------------------------------------------------- */
 
 static const char *const golds[] = {"7",
                                     "-12",
@@ -151,7 +151,7 @@ TEST(a_mutated_digit_or_bracket_is_never_correct)
     bench_close(&bench);
 }
 
-/* ---- what is not the answer of the policy ---- */
+/* ---- what is not the answer of the policy -------------------------------- */
 
 TEST(a_copy_of_the_question_is_no_answer)
 {
@@ -220,7 +220,7 @@ TEST(a_bad_known_answer_says_why)
     bench_close(&bench);
 }
 
-/* ---- GSM8K ---- */
+/* ---- GSM8K --------------------------------------------------------------- */
 
 /* The last line, "#### 1,234", without commas: equal if the numbers are. */
 static bool gsm8k_same(const struct cn_row *a, const struct cn_row *b)
@@ -284,7 +284,7 @@ TEST(gsm8k_accepts_itself_and_not_its_neighbours)
     bench_close(&bench);
 }
 
-/* ---- hostile input ---- */
+/* ---- hostile input ------------------------------------------------------- */
 
 enum { OPS_MAX = 20000 + 2000 }; /* the budget, and the operation that exceeds it */
 

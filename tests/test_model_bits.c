@@ -151,8 +151,7 @@ TEST(bf16_training_has_the_same_bits_on_any_number_of_threads)
     compare(CN_DTYPE_BF16);
 }
 
-/* ---- chunks of the head
- * -------------------------------------------------------------------------------------- */
+/* ---- chunks of the head -------------------------------------------------- */
 
 /* A vocabulary of which 64 rows of logits, the least that a chunk holds, fill it. */
 static const char wide_text[] = "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": "

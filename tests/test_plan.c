@@ -166,8 +166,7 @@ TEST(an_optimizer_that_is_shared_out_needs_a_part_of_the_moments_and_of_a_bf16_m
     }
 }
 
-/* ---- a made-up machine
- * ----------------------------------------------------------------------------------------- */
+/* ---- a made-up machine --------------------------------------------------- */
 
 static void write_file(const char *root, const char *path, const char *text)
 {
@@ -209,8 +208,7 @@ TEST(available_memory_is_the_least_of_the_machine_and_all_control_groups_above)
     CHECK_INT(system(command), 0);
 }
 
-/* ---- the peak of a real model
- * ---------------------------------------------------------------------------------- */
+/* ---- the peak of a real model -------------------------------------------- */
 
 static double peak_megabytes(void)
 {

@@ -7,8 +7,7 @@
     fixture_open(&f);                                                                              \
     CHECK_OK(fixture_b0(&f))
 
-/* ---- recipes -----------------------------------------------------------------------------------
- */
+/* ---- recipes ------------------------------------------------------------- */
 
 TEST(an_override_of_an_option_keeps_the_rows_other_defaults)
 {
@@ -72,8 +71,7 @@ TEST(senseless_combinations_are_refused_with_a_reason)
     fixture_close(&f);
 }
 
-/* ---- dynamic sampling --------------------------------------------------------------------------
- */
+/* ---- dynamic sampling ---------------------------------------------------- */
 
 static void set_scores(struct fixture *f, size_t g, double first, double others)
 {

@@ -254,8 +254,7 @@ TEST(an_answer_that_a_second_opinion_calls_wrong_is_flagged)
     bench_close(&bench);
 }
 
-/* ---- the user's own program
- * ----------------------------------------------------------------------- */
+/* ---- the user's own program ---------------------------------------------- */
 
 /* A shell program as a reward; each line of its input in $line. */
 static enum cn_status open_shell(struct bench *bench, const char *body, double time_s)

@@ -8,9 +8,7 @@
 #include <stdlib.h>
 #include <unistd.h>
 
-/* ---- the table
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- the table ----------------------------------------------------------- */
 
 enum { N_ROWS = sizeof rows / sizeof *rows };
 
@@ -213,9 +211,7 @@ TEST(random_replies_never_read_outside_the_text)
         bench_close(&bench[i]);
 }
 
-/* ---- GSM8K
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- GSM8K --------------------------------------------------------------- */
 
 /* Scores every row's own solution against the row; returns the number of rows, or 0 if the file is
  * absent. */
@@ -266,8 +262,7 @@ TEST(every_solution_of_gsm8k_verifies_against_itself)
     }
 }
 
-/* ---- form and length
- * -------------------------------------------------------------------------------------------- */
+/* ---- form and length ----------------------------------------------------- */
 
 TEST(format_pays_for_the_form_only)
 {

@@ -136,7 +136,7 @@ TEST(no_program_of_an_ordinary_user_escapes)
     as_ordinary_user(run_suite);
 }
 
-/* ---- death of the parent, and machines without isolation ------------------------------------- */
+/* ---- death of the parent, and machines without isolation ----------------- */
 
 TEST(programs_die_with_whoever_runs_them)
 {

@@ -3,7 +3,7 @@
 #include "check.h"
 #include "service_scorer.h"
 
-/* ---- bodies and replies --------------------------------------------------------------------- */
+/* ---- bodies and replies -------------------------------------------------- */
 
 static struct cn_service_settings settings;
 static struct http_server server;
@@ -67,7 +67,7 @@ static unsigned ask(const char *const *words, const char *extra)
 
 #define ASK(...) ask((const char *const[]){__VA_ARGS__, NULL}, "")
 
-/* ---- what is promised ----------------------------------------------------------------------- */
+/* ---- what is promised ---------------------------------------------------- */
 
 TEST(a_batch_comes_back_complete_and_in_order)
 {

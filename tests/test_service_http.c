@@ -24,7 +24,7 @@ static enum cn_status start(const char *json)
     return http_start(&settings, &test_scorer, &server);
 }
 
-/* ---- other frameworks ----------------------------------------------------------------------- */
+/* ---- other frameworks ---------------------------------------------------- */
 
 /* A scorer that shows what it was asked: 1 if response and ground truth are as expected. */
 static enum cn_status check_score(void *self, const struct cn_episode *episode,
@@ -146,7 +146,7 @@ TEST(verl_gets_programs_run_and_told_apart)
     CHECK_INT(http_stop(&server, SIGTERM), 0);
 }
 
-/* ---- who may ask ---------------------------------------------------------------------------- */
+/* ---- who may ask --------------------------------------------------------- */
 
 TEST(a_token_opens_the_door_in_a_header_or_in_the_path)
 {
@@ -209,7 +209,7 @@ TEST(a_port_in_use_is_an_error)
     CHECK_INT(http_stop(&server, SIGTERM), 0);
 }
 
-/* ---- sizes ---------------------------------------------------------------------------------- */
+/* ---- sizes --------------------------------------------------------------- */
 
 TEST(bodies_of_64_mib_are_taken_and_larger_ones_refused)
 {
@@ -283,7 +283,7 @@ TEST(bodies_in_memory_are_bounded)
     CHECK_INT(http_stop(&server, SIGTERM), 0);
 }
 
-/* ---- connections ---------------------------------------------------------------------------- */
+/* ---- connections --------------------------------------------------------- */
 
 TEST(a_thousand_connections_are_answered)
 {

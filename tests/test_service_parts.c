@@ -19,7 +19,7 @@ static bool is(struct cn_text text, const char *expected)
     return false;
 }
 
-/* ---- frames --------------------------------------------------------------------------------- */
+/* ---- frames -------------------------------------------------------------- */
 
 TEST(an_episode_survives_its_frame)
 {
@@ -95,7 +95,7 @@ TEST(a_result_survives_its_frame_and_lies_are_found)
     cn_str_free(&frame);
 }
 
-/* ---- texts ---------------------------------------------------------------------------------- */
+/* ---- texts --------------------------------------------------------------- */
 
 TEST(broken_characters_are_repaired_the_same_way_always)
 {
@@ -186,7 +186,7 @@ TEST(known_results_make_room_and_pending_ones_stay)
     memo_close(&memo);
 }
 
-/* ---- addresses ------------------------------------------------------------------------------ */
+/* ---- addresses ----------------------------------------------------------- */
 
 static struct sockaddr_storage address_of(const char *text)
 {
@@ -226,7 +226,7 @@ TEST(addresses_are_compared_by_their_bits)
     }
 }
 
-/* ---- requests ------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 
 TEST(a_prompt_is_cut_from_a_query_and_start_tokens_with_it)
 {
@@ -257,7 +257,7 @@ TEST(a_prompt_is_cut_from_a_query_and_start_tokens_with_it)
     }
 }
 
-/* ---- the crew ------------------------------------------------------------------------------- */
+/* ---- the crew ------------------------------------------------------------ */
 
 struct crew_test {
     struct crew *crew;

@@ -23,9 +23,7 @@ const char *__lsan_default_suppressions(void)
     return "leak:libhdf5";
 }
 
-/* ---- conformance
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- conformance --------------------------------------------------------- */
 
 enum { N = 200001 }; /* three whole chunks and a rest */
 static double x[N], x_back[N];
@@ -255,8 +253,7 @@ TEST(damaged_files_are_errors_and_never_crashes)
     }
 }
 
-/* ---- full disks and kills
- * --------------------------------------------------------------------------------------- */
+/* ---- full disks and kills ------------------------------------------------ */
 
 /* Files may not grow beyond 64 kB here: a write fails as it does on a full disk. */
 static void write_to_a_full_disk(const char *type)

@@ -12,7 +12,7 @@
 
 enum { FILE_MAX = 1 << 28 };
 
-/* ---- the strings of make_tokenizer.py ---- */
+/* ---- the strings of make_tokenizer.py ------------------------------------ */
 
 static const uint32_t pools[][2] = {
     {0x20, 0x7e},     {0, 0x17f},         {0x370, 0x52f},     {0x590, 0x6ff},
@@ -103,7 +103,7 @@ static void generate(uint64_t i, struct cn_str *out)
     }
 }
 
-/* ---- helpers ---- */
+/* ---- helpers ------------------------------------------------------------- */
 
 static struct cn_json *read_json(const char *path)
 {
@@ -176,7 +176,7 @@ static size_t compare(struct cn_tokenizer *tokenizer, const struct cn_json *gold
     return n;
 }
 
-/* ---- equality with Hugging Face ---- */
+/* ---- equality with Hugging Face ------------------------------------------ */
 
 /* "a b" strings instead of pairs, in the text of the tiny tokenizer: ["x","y"] -> "x y". */
 static void merges_as_text(struct cn_str *json)
@@ -272,7 +272,7 @@ TEST(ids_equal_hugging_face_for_the_real_tokenizers)
     cn_json_close(golden);
 }
 
-/* ---- the byte tokenizer ---- */
+/* ---- the byte tokenizer -------------------------------------------------- */
 
 TEST(bytes_are_their_own_ids)
 {
@@ -326,7 +326,7 @@ TEST(a_saved_tokenizer_opens_as_the_same_one)
     cn_tokenizer_close(again);
 }
 
-/* ---- special tokens in text, bytes that are not UTF-8 ---- */
+/* ---- special tokens in text, bytes that are not UTF-8 -------------------- */
 
 TEST(text_of_special_tokens_is_plain_text_unless_asked_for)
 {

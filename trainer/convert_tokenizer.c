@@ -88,8 +88,7 @@ static enum cn_status read_tokens(const struct gguf *file, size_t vocab, struct 
     return CN_OK;
 }
 
-/* ---- tokenizer.json
- * -------------------------------------------------------------------------------------------- */
+/* ---- tokenizer.json ------------------------------------------------------ */
 
 static enum cn_status add_added_tokens(const struct tokens *tokens, struct cn_str *json)
 {
@@ -195,8 +194,7 @@ static enum cn_status make_tokenizer(const struct gguf *file, const struct token
     return add_model(file, tokens, pre, json);
 }
 
-/* ---- its companions
- * -------------------------------------------------------------------------------------------- */
+/* ---- its companions ------------------------------------------------------ */
 
 static enum cn_status add_token_key(const struct tokens *tokens, const char *key, double id,
                                     struct cn_str *json)

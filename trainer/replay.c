@@ -98,8 +98,7 @@ const struct replayed *replay_rows(const struct replay *replay, size_t age, size
     return memory->row;
 }
 
-/* ---- file --------------------------------------------------------------------------------------
- */
+/* ---- file ---------------------------------------------------------------- */
 
 /* What stands in the file before the four arrays of an answer. */
 struct head {

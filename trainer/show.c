@@ -19,8 +19,7 @@ struct show {
     size_t n;         /* answers to show */
 };
 
-/* ---- writing what others wrote
- * ---------------------------------------------------------------------------------- */
+/* ---- writing what others wrote ------------------------------------------- */
 
 /* A value of any kind: text as it is, everything else as JSON. */
 static enum cn_status put_value(struct cn_str *out, const struct cn_json *value,
@@ -37,9 +36,7 @@ static enum cn_status put_value(struct cn_str *out, const struct cn_json *value,
     return status;
 }
 
-/* ---- the overview
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- the overview -------------------------------------------------------- */
 
 static enum cn_status put_state(const struct show *show, const struct history *history,
                                 struct cn_str *out)
@@ -141,9 +138,7 @@ static enum cn_status put_overview(const struct show *show, struct cn_str *out)
     return status;
 }
 
-/* ---- answers
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------- */
 
 /* The step to show: the given one, or the newest of samples/. */
 static enum cn_status find_step(const struct show *show, uint64_t *out)
@@ -227,9 +222,7 @@ static enum cn_status put_answers(const struct show *show, struct cn_str *out)
     return status;
 }
 
-/* ---- the command
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------- */
 
 static enum cn_status read_arguments(int argc, char **argv, struct show *out)
 {

@@ -26,8 +26,7 @@ static uint64_t staleness(const struct train *t)
     return (uint64_t)t->session.settings.parallel.max_staleness;
 }
 
-/* ---- the ranks that sample --------------------------------------------------------------------
- */
+/* ---- the ranks that sample ----------------------------------------------- */
 
 /* Samples the batch of `call` with the present weights. */
 static enum cn_status collect(struct train *t, const struct cn_loss_call *call,
@@ -74,8 +73,7 @@ enum cn_status train_sample_ahead(struct train *t, uint64_t step)
     return scoring_canaries(&t->session.scoring, step);
 }
 
-/* ---- the ranks that learn ---------------------------------------------------------------------
- */
+/* ---- the ranks that learn ------------------------------------------------ */
 
 /* A batch has come: it will wait for its turn, but what sampling has left behind counts now. */
 static enum cn_status receive(struct train *t, struct cn_str *take_bytes)
@@ -100,8 +98,7 @@ enum cn_status train_take(struct train *t, const struct cn_loss_call *call,
     return CN_OK;
 }
 
-/* ---- both -------------------------------------------------------------------------------------
- */
+/* ---- both ---------------------------------------------------------------- */
 
 /* The next sampled batch goes to the ranks that learn. */
 static enum cn_status deliver(struct train *t)

@@ -7,8 +7,7 @@
 #include <math.h>
 #include <stdio.h>
 
-/* ---- sets --------------------------------------------------------------------------------------
- */
+/* ---- sets ---------------------------------------------------------------- */
 
 void tokens_warn(const char *method, int scope)
 {
@@ -63,8 +62,7 @@ struct cn_live tokens_values(int scope, const struct cn_batch *batch, const stru
     return (struct cn_live){.logp = batch->logp_old, .entropy = batch->entropy_old};
 }
 
-/* ---- selection ---------------------------------------------------------------------------------
- */
+/* ---- selection ----------------------------------------------------------- */
 
 size_t quota_of(const struct quota *quota, double tokens)
 {
@@ -160,8 +158,7 @@ enum cn_status tokens_quantile(const struct cn_context *context, const struct cn
     return CN_OK;
 }
 
-/* ---- what became of the tokens -----------------------------------------------------------------
- */
+/* ---- what became of the tokens ------------------------------------------- */
 
 void token_touch(const struct cn_context *context, struct cn_batch *batch, size_t t, double factor,
                  bool selected, struct token_report *report)

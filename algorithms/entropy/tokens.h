@@ -13,8 +13,7 @@
 
 #include "carnot/entropy.h"
 
-/* ---- options -----------------------------------------------------------------------------------
- */
+/* ---- options ------------------------------------------------------------- */
 
 #define TOKENS_FIELD(settings, field) .name = #field, .offset = offsetof(struct settings, field)
 #define TOKENS_REAL(settings, field, low, high)                                                    \
@@ -57,8 +56,7 @@ struct quota {
 /* Warns that scope micro makes the method depend on update.atom_tokens. */
 void tokens_warn(const char *method, int scope);
 
-/* ---- sets --------------------------------------------------------------------------------------
- */
+/* ---- sets ---------------------------------------------------------------- */
 
 /* The trained tokens of one part in one span. */
 struct token_set {
@@ -94,8 +92,7 @@ static inline bool token_in(const struct token_set *set, size_t s, size_t t)
 /* Live values, or the stored ones if that is the scope. */
 struct cn_live tokens_values(int scope, const struct cn_batch *batch, const struct cn_live *live);
 
-/* ---- selection ---------------------------------------------------------------------------------
- */
+/* ---- selection ----------------------------------------------------------- */
 
 /* Number of tokens that a quota is of a set. */
 size_t quota_of(const struct quota *quota, double tokens);
@@ -124,8 +121,7 @@ enum cn_status token_set_covariance(const struct token_set *set, const double *l
 enum cn_status tokens_quantile(const struct cn_context *context, const struct cn_batch *batch,
                                size_t s, const double *value, double q, double *out);
 
-/* ---- what became of the tokens -----------------------------------------------------------------
- */
+/* ---- what became of the tokens ------------------------------------------- */
 
 struct token_report {
     struct cn_sum selected, factor; /* of the trained tokens; selected is a sum of 0 and 1 */

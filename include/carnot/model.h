@@ -61,8 +61,7 @@ struct cn_model_info {
 };
 const struct cn_model_info *cn_model_info(const struct cn_model *model);
 
-/* ---- scoring and training
- * --------------------------------------------------------------------------------- */
+/* ---- scoring and training ------------------------------------------------ */
 
 /* Some sequences of a batch, computed in one go.  Head and channels are evaluated for tokens whose
  * role is CN_ROLE_POLICY, all other entries become 0.  Consecutive sequences of one group whose
@@ -186,8 +185,7 @@ enum cn_status cn_model_state_load(struct cn_model *model, const char *path);
 enum cn_status cn_model_value_save(struct cn_model *model, const char *path);
 enum cn_status cn_model_value_load(struct cn_model *model, const char *path);
 
-/* ---- sampling
- * --------------------------------------------------------------------------------------------- */
+/* ---- sampling ------------------------------------------------------------ */
 
 struct cn_sampler; /* slots over a model's current weights */
 

@@ -70,7 +70,7 @@ extern const struct cn_option cn_service_options[];
 enum cn_status cn_service_run(const struct cn_service_settings *settings,
                               const struct cn_service_scorer *scorer, int announce);
 
-/* ---- client: many answers at many servers; one thread at a time ---------------------------- */
+/* ---- client: many answers at many servers; one thread at a time ---------- */
 
 struct cn_service_client;
 

@@ -49,8 +49,7 @@ static void settle(struct code_result *out, enum cn_verdict verdict)
     if (out->verdict == CN_VERDICT_CORRECT || verdict == CN_VERDICT_CRASHED) out->verdict = verdict;
 }
 
-/* ---- programs that read and print ---------------------------------------------------------------
- */
+/* ---- programs that read and print ---------------------------------------- */
 
 struct runner {
     struct sandbox *sandbox;
@@ -137,8 +136,7 @@ static enum cn_status judge_stdio(struct runner *r, const struct code_suite *sui
     return CN_OK;
 }
 
-/* ---- programs with functions -------------------------------------------------------------------
- */
+/* ---- programs with functions --------------------------------------------- */
 
 static bool make_secret(char out[SECRET_TEXT])
 {

@@ -28,7 +28,7 @@ bool tokens_equal(const struct tree *a, const struct tree *b)
     return true;
 }
 
-/* ---- members ---- */
+/* ---- members ------------------------------------------------------------- */
 
 struct members {
     struct term item[LIMIT_LIST];
@@ -188,7 +188,7 @@ static bool lists_equal(struct work *w, struct term gold, struct term answer)
     return members_match(w, &a, &b);
 }
 
-/* ---- words, bases, units ---- */
+/* ---- words, bases, units ------------------------------------------------- */
 
 static bool text_nodes_equal(struct term gold, struct term answer)
 {
@@ -297,7 +297,7 @@ static bool same_modulus(struct work *w, struct term gold, struct term answer)
     return is_modulus(answer) && terms_equal(w, term_child(gold, 1), term_child(answer, 1));
 }
 
-/* ---- the walk ---- */
+/* ---- the walk ------------------------------------------------------------ */
 
 /* The last member of a chain of equal values: "2 + 3 = 5". */
 static struct term last_of_chain(struct term t)
@@ -408,7 +408,7 @@ bool terms_equal(struct work *w, struct term gold, struct term answer)
     return scalars_equal(w, gold, answer);
 }
 
-/* ---- types ---- */
+/* ---- types --------------------------------------------------------------- */
 
 static const char *scalar_type(struct term t)
 {

@@ -69,7 +69,7 @@ bool is_inequality(struct term t)
     return relation >= RELATION_UNEQUAL && relation <= RELATION_GREATER_EQUAL;
 }
 
-/* ---- ratio of two differences ---- */
+/* ---- ratio of two differences -------------------------------------------- */
 
 /* left - right of a relation between two sides. */
 struct difference {
@@ -163,7 +163,7 @@ bool equations_equal(struct work *w, struct term gold, struct term answer)
     return ratio_in_balls(w, &one, &two, &sign);
 }
 
-/* ---- inequalities ---- */
+/* ---- inequalities -------------------------------------------------------- */
 
 static uint8_t turned(uint8_t relation)
 {

@@ -33,7 +33,7 @@ uint64_t free_names(struct term t)
     return names;
 }
 
-/* ---- decimals ---- */
+/* ---- decimals ------------------------------------------------------------ */
 
 /* A number written with a decimal point, behind signs, units and a percent sign. */
 struct decimal {
@@ -96,7 +96,7 @@ static bool exact_equal(const struct work *w, struct term gold, const fmpq_t a, 
     return false;
 }
 
-/* ---- balls ---- */
+/* ---- balls --------------------------------------------------------------- */
 
 /* Whether the difference is certainly not zero, or so near to it that it is. */
 enum verdict { VERDICT_DIFFERENT, VERDICT_EQUAL, VERDICT_OPEN };
@@ -237,7 +237,7 @@ static bool points_equal(struct work *w, struct term gold, struct term answer)
     return agreed >= POINTS_NEEDED;
 }
 
-/* ---- the choice ---- */
+/* ---- the choice ---------------------------------------------------------- */
 
 /* In the field: 1 equal, 0 different for sure, -1 not decided. */
 static int field_equal(struct work *w, struct term gold, struct term answer)

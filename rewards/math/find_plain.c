@@ -128,7 +128,7 @@ struct found find_final(struct cn_text reply)
     return hope == SIZE_MAX ? found : find_one(find_slice(found.text, 0, hope));
 }
 
-/* ---- the last number ---- */
+/* ---- the last number ----------------------------------------------------- */
 
 enum { RANGE_MAX = 40 }; /* bytes in which "between" belongs to the "and" in front of a number */
 

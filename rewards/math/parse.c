@@ -50,7 +50,7 @@ bool parse_enter(struct parser *p)
     return false;
 }
 
-/* ---- nodes ---- */
+/* ---- nodes --------------------------------------------------------------- */
 
 int16_t parse_node(struct parser *p, enum node_kind kind, int id)
 {
@@ -112,7 +112,7 @@ int16_t parse_symbol(struct parser *p, struct cn_text name, enum node_kind kind)
     return parse_node(p, kind, (int)i);
 }
 
-/* ---- factors and terms ---- */
+/* ---- factors and terms --------------------------------------------------- */
 
 bool parse_starts_atom(const struct parser *p)
 {
@@ -380,7 +380,7 @@ int16_t parse_relation(struct parser *p)
     return node < 0 ? -1 : chain >= 0 ? chain : node;
 }
 
-/* ---- the whole answer ---- */
+/* ---- the whole answer ---------------------------------------------------- */
 
 static int16_t parse_item(struct parser *p)
 {

@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- numbers ---- */
+/* ---- numbers ------------------------------------------------------------- */
 
 static bool integer_literal(const struct parser *p, int16_t node)
 {
@@ -169,7 +169,7 @@ static int16_t number(struct parser *p)
     return out->digits < 0 ? parse_and_part(p, mixed(p, node)) : node;
 }
 
-/* ---- names and words ---- */
+/* ---- names and words ----------------------------------------------------- */
 
 struct name {
     char text[LIMIT_NAME];
@@ -324,7 +324,7 @@ static int16_t accent(struct parser *p)
     return finish_name(p, &name);
 }
 
-/* ---- fractions, currency, the choice ---- */
+/* ---- fractions, currency, the choice ------------------------------------- */
 
 int16_t parse_argument(struct parser *p)
 {

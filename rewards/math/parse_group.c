@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-/* ---- brackets ---- */
+/* ---- brackets ------------------------------------------------------------ */
 
 /* Members up to a closing token are appended to `parent`; returns how many, -1 on a fault. */
 static int members(struct parser *p, int16_t parent)
@@ -140,7 +140,7 @@ int16_t parse_bracket(struct parser *p)
     return node;
 }
 
-/* ---- sums and products ---- */
+/* ---- sums and products --------------------------------------------------- */
 
 int16_t parse_big(struct parser *p)
 {
@@ -169,7 +169,7 @@ int16_t parse_big(struct parser *p)
     return parse_adopt(p, node, body);
 }
 
-/* ---- functions ---- */
+/* ---- functions ----------------------------------------------------------- */
 
 static const struct {
     uint8_t function, inverse;

@@ -95,7 +95,7 @@ bool is_words(const struct tree *tree)
     return word;
 }
 
-/* ---- multiple choice ---- */
+/* ---- multiple choice ----------------------------------------------------- */
 
 /* Bytes at `at` that may stand in front of the letter: marks, commands, a few words. */
 static size_t front(struct cn_text text, size_t at)

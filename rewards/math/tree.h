@@ -27,7 +27,7 @@ enum {
     NODES_ROOM = LIMIT_NODES + 2 * LIMIT_MATRIX * LIMIT_MATRIX
 };
 
-/* ---- tokens ---- */
+/* ---- tokens -------------------------------------------------------------- */
 
 enum token_kind {
     TOKEN_END,
@@ -97,7 +97,7 @@ struct token {
     struct cn_text text;
 };
 
-/* ---- trees ---- */
+/* ---- trees --------------------------------------------------------------- */
 
 enum node_kind {
     NODE_NUMBER,   /* value, digits, significant */

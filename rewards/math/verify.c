@@ -22,7 +22,7 @@ struct verifier {
     struct cn_text gold_text;
 };
 
-/* ---- the known answer ---- */
+/* ---- the known answer ---------------------------------------------------- */
 
 /* Where a known answer stands in its field: behind ####, in a box, or all of it. */
 static struct cn_text gold_place(struct cn_text gold)
@@ -107,7 +107,7 @@ static const char *read_gold(struct verifier *v, struct cn_text gold)
     return NULL;
 }
 
-/* ---- comparing one candidate ---- */
+/* ---- comparing one candidate --------------------------------------------- */
 
 /* The pieces of a run as one list. */
 static struct cn_text join_pieces(struct verifier *v, const struct found *found)
@@ -197,7 +197,7 @@ static enum cn_verdict judge_choice(struct verifier *v, struct cn_text text)
     return letter == v->gold_choice && !hedged ? CN_VERDICT_CORRECT : CN_VERDICT_WRONG;
 }
 
-/* ---- policies ---- */
+/* ---- policies ------------------------------------------------------------ */
 
 static struct found (*const searches[MATH_POLICY_COUNT])(struct cn_text reply) = {
     [MATH_POLICY_BOXED] = find_boxed,
@@ -325,7 +325,7 @@ static void search(struct verifier *v, struct cn_text reply, struct math_result 
     }
 }
 
-/* ---- the final segment ---- */
+/* ---- the final segment --------------------------------------------------- */
 
 /* Steps behind every verbatim copy of the question: what it says is not the policy's answer. */
 static struct cn_text without_question(struct cn_text reply, struct cn_text question)
@@ -396,7 +396,7 @@ static void verify(struct verifier *v, const struct math_question *question,
     if (out->verdict != CN_VERDICT_CORRECT && out->verdict != CN_VERDICT_WRONG) out->tier = NULL;
 }
 
-/* ---- life ---- */
+/* ---- life ---------------------------------------------------------------- */
 
 static enum cn_status open_verifier(const struct math_rules *rules, struct cn_arena *arena,
                                     struct verifier **out)

@@ -82,7 +82,7 @@ ulong field_multiply(ulong a, ulong b);
  * is spent. */
 bool ball_value(struct work *w, struct term t, acb_t out, slong prec);
 
-/* ---- comparison; true: equal for sure or beyond doubt ---- */
+/* ---- comparison; true: equal for sure or beyond doubt -------------------- */
 
 bool scalars_equal(struct work *w, struct term gold, struct term answer);   /* compare_scalar.c */
 bool equations_equal(struct work *w, struct term gold, struct term answer); /* compare_relation.c */

@@ -2,11 +2,14 @@
  * their programs need.  Everything else fails with ENOSYS, as on a kernel that lacks it, so that
  * the C library falls back (clone3 to clone).  Not on the list, on purpose:
  *
- *   ptrace process_vm_* kcmp pidfd_getfd          other processes' memory
- *   unshare setns mount* umount2 pivot_root chroot clone with CLONE_NEW*   namespaces
- *   bpf perf_event_open io_uring_* userfaultfd keyctl add_key request_key   the kernel's large
- * doors socket but for AF_UNIX                        the network, a second time memfd_create
- * shmget msgget mq_open vmsplice   memory that no limit counts ioctl but for a few TIOCSTI, devices
+ *   ptrace process_vm_* kcmp pidfd_getfd             other processes' memory
+ *   unshare setns mount* umount2 pivot_root chroot
+ *     clone with CLONE_NEW*                          namespaces
+ *   bpf perf_event_open io_uring_* userfaultfd
+ *     keyctl add_key request_key                     the kernel's large doors
+ *   socket but for AF_UNIX                           the network, a second time
+ *   memfd_create shmget msgget mq_open vmsplice      memory that no limit counts
+ *   ioctl but for a few                              TIOCSTI, devices
  *   personality, modules, swap, clocks, reboot, quotas, handles, x32 and 32-bit calls */
 #include "parts.h"
 

@@ -80,7 +80,7 @@ static int make_pipe(struct start *start, int number, int ours)
     return mine;
 }
 
-/* ---- the child ------------------------------------------------------------------------------ */
+/* ---- the child ----------------------------------------------------------- */
 
 static int limit(int what, double soft, double hard)
 {
@@ -206,7 +206,7 @@ int sandbox_limit_processes(const struct sandbox *sandbox, pid_t inside, size_t 
     return l.fault;
 }
 
-/* ---- with isolation ------------------------------------------------------------------------- */
+/* ---- with isolation ------------------------------------------------------ */
 
 // clang-format off
 static const char *const fixed[] = {
@@ -351,8 +351,7 @@ static enum cn_status launch_isolated(const struct sandbox *sandbox, struct sand
     return status;
 }
 
-/* ---- without ----------------------------------------------------------------------------------
- */
+/* ---- without ------------------------------------------------------------- */
 
 /* Writes the job's files into a new folder; 0, or errno. */
 static int make_folder(const struct sandbox *sandbox, struct sandbox_process *p)

@@ -27,8 +27,7 @@ const char *sandbox_end_meaning(enum sandbox_end end)
     return (unsigned)end < SANDBOX_END_COUNT ? meanings[end] : "";
 }
 
-/* ---- what this machine permits ------------------------------------------------------------------
- */
+/* ---- what this machine permits ------------------------------------------- */
 
 /* The number in a file of /proc/sys; -1 if this kernel has no such switch. */
 static long kernel_switch(const char *name)
@@ -102,8 +101,7 @@ static enum cn_status isolate(struct sandbox *sandbox)
     return cn_fail(CN_ERR_CONFIG, "%s; %s", why, diagnosis());
 }
 
-/* ---- open, run, close -------------------------------------------------------------------------
- */
+/* ---- open, run, close ---------------------------------------------------- */
 
 enum cn_status sandbox_open(const struct sandbox_settings *settings, struct sandbox **out)
 {

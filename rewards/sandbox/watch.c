@@ -68,8 +68,7 @@ static enum cn_status drain(int *fd, size_t limit, struct cn_str *out, bool *ove
     return CN_OK;
 }
 
-/* ---- the start ----------------------------------------------------------------------------------
- */
+/* ---- the start ----------------------------------------------------------- */
 
 /* The number behind "key": in a line that bwrap reported, or -1. */
 static long reported(const struct sandbox_process *p, const char *key)
@@ -103,8 +102,7 @@ static void let_go(struct sandbox_process *p)
     shut(&p->block);
 }
 
-/* ---- the end ------------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 
 /* The last line that bwrap printed about itself. */
 static void take_reason(struct sandbox_process *p)
@@ -180,8 +178,7 @@ static enum cn_status try_reap(struct sandbox_process *p)
     return CN_OK;
 }
 
-/* ---- the loop -----------------------------------------------------------------------------------
- */
+/* ---- the loop ------------------------------------------------------------ */
 
 /* Waits for output, an end, or the next tick. */
 static void pause_for(struct sandbox_process *processes, size_t n, int tick_ms)

@@ -54,7 +54,7 @@ static double jitter(struct cn_service_client *client)
     return 0.5 + (double)(client->jitter >> 11) * 0x1p-53;
 }
 
-/* ---- opening and closing -------------------------------------------------------------------- */
+/* ---- opening and closing ------------------------------------------------- */
 
 static enum cn_status open_server(const char *url, struct server *out)
 {
@@ -142,7 +142,7 @@ void cn_service_client_close(struct cn_service_client *take_client)
     free(client);
 }
 
-/* ---- handing over --------------------------------------------------------------------------- */
+/* ---- handing over -------------------------------------------------------- */
 
 enum cn_status cn_service_client_add(struct cn_service_client *client,
                                      const struct cn_episode *episode, struct cn_arena *arena,
@@ -176,7 +176,7 @@ static void give_up(struct cn_service_client *client, struct transfer_item *take
     settle(client, take_item);
 }
 
-/* ---- sending -------------------------------------------------------------------------------- */
+/* ---- sending ------------------------------------------------------------- */
 
 /* The server with the fewest requests that does not rest; SIZE_MAX: none has room. */
 static size_t free_server(struct cn_service_client *client, double now)
@@ -231,7 +231,7 @@ static void expire(struct cn_service_client *client, double now)
         client->waiting.last = i;
 }
 
-/* ---- receiving ------------------------------------------------------------------------------ */
+/* ---- receiving ----------------------------------------------------------- */
 
 static void rest(struct cn_service_client *client, struct transfer *t, const char *why)
 {

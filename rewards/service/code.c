@@ -32,7 +32,7 @@ static const struct language languages[] = {
     {"c", "main.c", COMPILER("/usr/bin/gcc -O2 -o main main.c -lm"), WORDS("./main")},
     {"cpp", "main.cpp", COMPILER("/usr/bin/g++ -std=c++17 -O2 -o main main.cpp"), WORDS("./main")}};
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 enum cn_status code_read(const struct cn_json *body, struct cn_arena *arena, struct cn_episode *out)
 {
@@ -145,7 +145,7 @@ static enum cn_status read_order(const struct cn_episode *episode, struct cn_are
     return status;
 }
 
-/* ---- running -------------------------------------------------------------------------------- */
+/* ---- running ------------------------------------------------------------- */
 
 static struct sandbox_limits limits_of(double time_s, double memory_mb)
 {

@@ -59,7 +59,7 @@ struct crew {
     double now;
 };
 
-/* ---- life and death ------------------------------------------------------------------------- */
+/* ---- life and death ------------------------------------------------------ */
 
 /* The child's half of a start: what belongs to its siblings goes. */
 static _Noreturn void become_worker(struct crew *crew, struct worker *self, int socket, long parent)
@@ -168,7 +168,7 @@ static enum cn_status bury(struct crew *crew, struct worker *w, enum cn_verdict 
     return status;
 }
 
-/* ---- results -------------------------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------- */
 
 /* One frame of a worker; false if it is not what must come next. */
 static bool take_frame(struct crew *crew, struct worker *w, struct frame_head head,
@@ -220,7 +220,7 @@ static enum cn_status receive(struct crew *crew, struct worker *w, bool *broken)
     }
 }
 
-/* ---- handing out ---------------------------------------------------------------------------- */
+/* ---- handing out --------------------------------------------------------- */
 
 /* Asks to be told when a worker's socket takes more, or not any longer. */
 static void watch_writing(struct crew *crew, struct worker *w, bool blocked)
@@ -301,7 +301,7 @@ static void hand_out(struct crew *crew)
     }
 }
 
-/* ---- the turn ------------------------------------------------------------------------------- */
+/* ---- the turn ------------------------------------------------------------ */
 
 /* Kills a worker whose answer takes too long; starts dead ones again. */
 static enum cn_status look_after(struct crew *crew, struct worker *w)
@@ -365,7 +365,7 @@ double crew_patience(const struct crew *crew, double now)
     return patience > 0 ? patience : 0;
 }
 
-/* ---- opening and closing -------------------------------------------------------------------- */
+/* ---- opening and closing ------------------------------------------------- */
 
 static double now_s(void)
 {

@@ -21,7 +21,7 @@ static void note(struct desk *desk, enum cn_status status)
     if (desk->status == CN_OK) desk->status = status;
 }
 
-/* ---- results -------------------------------------------------------------------------------- */
+/* ---- results ------------------------------------------------------------- */
 
 static void finish(struct desk *desk, struct service_request *request)
 {
@@ -106,7 +106,7 @@ static void on_done(void *self, struct work *work, struct cn_text body)
     }
 }
 
-/* ---- requests ------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 
 /* One item: known, on its way, or for the workers. */
 static void enter_item(struct desk *desk, struct service_item *item)
@@ -206,7 +206,7 @@ enum cn_status desk_run(struct desk *desk, double now)
     return desk->status;
 }
 
-/* ---- opening and closing -------------------------------------------------------------------- */
+/* ---- opening and closing ------------------------------------------------- */
 
 static size_t workers_of(const struct cn_service_settings *settings)
 {

@@ -15,7 +15,7 @@ static const char *const paths[] = {
 #undef X
 };
 
-/* ---- replies -------------------------------------------------------------------------------- */
+/* ---- replies ------------------------------------------------------------- */
 
 static enum cn_status set_error(struct exchange *x, unsigned code, const char *message)
 {
@@ -73,7 +73,7 @@ static void wake(struct exchange *x)
     x->server->resumed = true;
 }
 
-/* ---- at the desk ---------------------------------------------------------------------------- */
+/* ---- at the desk --------------------------------------------------------- */
 
 void exchange_finished(void *self, struct service_request *request)
 {
@@ -226,7 +226,7 @@ static void score_body(struct exchange *x)
     }
 }
 
-/* ---- routes --------------------------------------------------------------------------------- */
+/* ---- routes -------------------------------------------------------------- */
 
 static void answer_page(struct exchange *x)
 {

@@ -14,7 +14,7 @@ struct result_fields {
     uint32_t verdict, has_score, has_reward, n_metrics, ops, zero;
 };
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------- */
 
 static enum cn_status put_text(struct cn_str *out, struct cn_text text)
 {
@@ -93,7 +93,7 @@ enum cn_status frame_verdict(enum cn_verdict verdict, struct cn_str *out)
     return frame_result(&result, 0, out);
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 /* A place in a frame; `bad` sticks once the bytes have run out. */
 struct reader {

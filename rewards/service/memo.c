@@ -8,7 +8,7 @@
 
 enum { WAYS = 4 };
 
-/* ---- SipHash-2-4-128 ------------------------------------------------------------------------ */
+/* ---- SipHash-2-4-128 ----------------------------------------------------- */
 
 static uint64_t turn(uint64_t x, int bits)
 {
@@ -66,7 +66,7 @@ struct memo_key memo_siphash(const uint64_t secret[2], struct cn_text text)
     return key;
 }
 
-/* ---- entries -------------------------------------------------------------------------------- */
+/* ---- entries ------------------------------------------------------------- */
 
 enum cn_status memo_open(size_t entries, struct memo *out)
 {

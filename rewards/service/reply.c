@@ -37,7 +37,7 @@ static enum cn_status add_word(struct cn_str *out, const char *key, struct cn_te
     return cn_json_quote(out, word);
 }
 
-/* ---- ours ----------------------------------------------------------------------------------- */
+/* ---- ours ---------------------------------------------------------------- */
 
 static enum cn_status score_item(const struct service_item *item,
                                  const struct cn_service_result *result, struct cn_str *out)
@@ -89,7 +89,7 @@ static enum cn_status write_score(const struct service_request *request,
                          CN_VERSION, setup->rules);
 }
 
-/* ---- the others ----------------------------------------------------------------------------- */
+/* ---- the others ---------------------------------------------------------- */
 
 /* In [0, 1]: what filters by difficulty read. */
 static double clamped(double score)

@@ -14,7 +14,7 @@ struct reading {
     struct cn_texts special_tokens;
 };
 
-/* ---- pieces --------------------------------------------------------------------------------- */
+/* ---- pieces -------------------------------------------------------------- */
 
 static bool ends_with(struct cn_text text, const char *end, size_t n)
 {
@@ -87,7 +87,7 @@ static enum cn_status keep(struct reading *r, size_t i, enum cn_status status,
     return CN_OK;
 }
 
-/* ---- the protocols -------------------------------------------------------------------------- */
+/* ---- the protocols ------------------------------------------------------- */
 
 static enum cn_status read_score(struct reading *r, const struct cn_json *body)
 {
@@ -178,7 +178,7 @@ static enum cn_status read_run_code(struct reading *r, const struct cn_json *bod
     return keep(r, 0, CN_OK, &episode);
 }
 
-/* ---- a body --------------------------------------------------------------------------------- */
+/* ---- a body -------------------------------------------------------------- */
 
 static enum cn_status parse(struct cn_text body, struct cn_json **out)
 {

@@ -32,7 +32,7 @@ static double now_s(void)
     return (double)now.tv_sec + 1e-9 * (double)now.tv_nsec;
 }
 
-/* ---- opening -------------------------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------- */
 
 /* A listening socket; *url is where it listens. */
 static enum cn_status listen_at(const struct cn_service_settings *settings, const struct auth *auth,
@@ -103,7 +103,7 @@ static enum cn_status catch_signals(int *out)
     return *out >= 0 ? CN_OK : cn_fail(CN_ERR_IO, "signalfd: %s", strerror(errno));
 }
 
-/* ---- connections ---------------------------------------------------------------------------- */
+/* ---- connections --------------------------------------------------------- */
 
 static void on_connection(void *self, struct MHD_Connection *connection, void **context,
                           enum MHD_ConnectionNotificationCode code)
@@ -160,7 +160,7 @@ static enum cn_status start_daemon(struct server *server)
     return cn_fail(CN_ERR_IO, "libmicrohttpd does not start (%s)", MHD_get_version());
 }
 
-/* ---- the loop ------------------------------------------------------------------------------- */
+/* ---- the loop ------------------------------------------------------------ */
 
 static int patience_ms(const struct server *server)
 {

@@ -40,7 +40,7 @@ void tally_result(struct tally *tally, const struct cn_service_result *result)
     tally->score_count++;
 }
 
-/* ---- the page ------------------------------------------------------------------------------- */
+/* ---- the page ------------------------------------------------------------ */
 
 static enum cn_status head(struct cn_str *out, const char *name, const char *type, const char *help)
 {

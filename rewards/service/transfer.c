@@ -6,7 +6,7 @@
 
 enum { REPLY_MAX = 1 << 28 };
 
-/* ---- lists ---------------------------------------------------------------------------------- */
+/* ---- lists --------------------------------------------------------------- */
 
 void transfer_list_add(struct transfer_list *list, struct transfer_item *item)
 {
@@ -37,7 +37,7 @@ void transfer_take_back(struct transfer *transfer, struct transfer_list *waiting
     transfer->items = (struct transfer_list){NULL, NULL};
 }
 
-/* ---- writing -------------------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------- */
 
 static enum cn_status write_prompt(const struct cn_episode *episode, struct cn_str *out)
 {
@@ -136,7 +136,7 @@ void transfer_close(struct transfer *take_transfer)
     free(take_transfer);
 }
 
-/* ---- reading -------------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 static enum cn_status keep_text(struct cn_text text, struct cn_arena *arena, struct cn_text *out)
 {

@@ -17,7 +17,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
-/* ---- roofs */
+/* ---- roofs --------------------------------------------------------------- */
 
 struct reading {
     const char *memory;
@@ -79,7 +79,7 @@ enum cn_status bench_roofs_raise(int threads, struct bench_roofs *roofs)
     return CN_OK;
 }
 
-/* ---- who else is busy */
+/* ---- who else is busy ---------------------------------------------------- */
 
 static double own_seconds(void)
 {
@@ -150,7 +150,7 @@ enum cn_status bench_print_machine(const struct bench_options *options)
     return CN_OK;
 }
 
-/* ---- models */
+/* ---- models -------------------------------------------------------------- */
 
 #define LLAMA(vocab, hidden, inner, layers, heads, kv_heads)                                       \
     "{\"architectures\": [\"LlamaForCausalLM\"], \"model_type\": \"llama\", "                      \

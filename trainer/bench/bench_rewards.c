@@ -36,7 +36,7 @@ struct load {
     unsigned long long serial, samples, wrong;
 };
 
-/* ---- requests ------------------------------------------------------------------------------- */
+/* ---- requests ------------------------------------------------------------ */
 
 /* A step of a worked answer, for length. */
 static const char filler[] = "First we add the apples of both baskets, 12 + 5 = 17, and then "
@@ -98,7 +98,7 @@ static bool complete(struct load *load, struct line *line)
     return true;
 }
 
-/* ---- connections ---------------------------------------------------------------------------- */
+/* ---- connections --------------------------------------------------------- */
 
 static enum cn_status lost(void)
 {
@@ -176,7 +176,7 @@ static enum cn_status bench_service(void)
     return status;
 }
 
-/* ---- the rewards ---------------------------------------------------------------------------- */
+/* ---- the rewards --------------------------------------------------------- */
 
 /* A part that this build or machine does not have says so and is left out. */
 static enum cn_status left_out(enum cn_status status, const char *what)

@@ -51,7 +51,7 @@ struct comm_backend {
 extern const struct comm_backend comm_backend_self;
 extern const struct comm_backend comm_backend_mpi; /* built with CN_WITH_MPI */
 
-/* ---- memory of GPUs: beside a back end, which meets, compares, explains and moves host memory */
+/* ---- memory of GPUs: beside a back end, which meets, compares, explains and moves host memory ---- */
 
 enum { COMM_ID = 128 };
 

@@ -53,8 +53,7 @@ enum cn_status comm_leave(struct cn_comm *c, enum cn_status status)
     return comm_give_up(c, status, cn_fail_message());
 }
 
-/* ---- the calls --------------------------------------------------------------------------------
- */
+/* ---- the calls ----------------------------------------------------------- */
 
 enum cn_status cn_comm_sum(struct cn_comm *c, const struct cn_comm_data *data)
 {
@@ -221,8 +220,7 @@ const char *cn_comm_name(const struct cn_comm *c)
     return c ? c->facts.name : "self";
 }
 
-/* ---- open and close ---------------------------------------------------------------------------
- */
+/* ---- open and close ------------------------------------------------------ */
 
 /* The back end for several ranks; NULL: none is built in. */
 static const struct comm_backend *const many_ranks =
@@ -307,8 +305,7 @@ enum cn_status cn_comm_open(const struct cn_comm_settings *settings, struct cn_c
     return CN_OK;
 }
 
-/* ---- parts ------------------------------------------------------------------------------------
- */
+/* ---- parts --------------------------------------------------------------- */
 
 /* The ranks of the whole that gave this rank's color, in rising order. */
 static enum cn_status find_members(struct cn_comm *whole, int color, struct cn_comm *part)
@@ -364,8 +361,7 @@ enum cn_status cn_comm_split(struct cn_comm *c, int color, const char *name, str
     return CN_OK;
 }
 
-/* ---- the end ----------------------------------------------------------------------------------
- */
+/* ---- the end ------------------------------------------------------------- */
 
 /* The agreed end is said once, and before a process ends: launchers kill the others when one ends
  * with a failure. */

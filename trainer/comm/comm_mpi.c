@@ -39,8 +39,7 @@ struct mpi {
     uint64_t one, taken; /* of a take that goes on */
 };
 
-/* ---- waiting ----------------------------------------------------------------------------------
- */
+/* ---- waiting ------------------------------------------------------------- */
 
 static enum cn_status check(int code, const char *call)
 {
@@ -74,8 +73,7 @@ static enum cn_status finish(struct mpi *m, MPI_Request *requests, int n, bool p
     }
 }
 
-/* ---- types ------------------------------------------------------------------------------------
- */
+/* ---- types --------------------------------------------------------------- */
 
 /* Type and number of elements as MPI counts them; types without a sum travel as bytes. */
 struct typed {
@@ -116,8 +114,7 @@ static void add(enum cn_dtype dtype, void *into, const void *from, size_t n)
     }
 }
 
-/* ---- collectives ------------------------------------------------------------------------------
- */
+/* ---- collectives --------------------------------------------------------- */
 
 static enum cn_status mpi_maximum(void *self, const struct cn_comm_data *data, bool patient)
 {
@@ -335,8 +332,7 @@ static enum cn_status mpi_take(void *self, uint64_t *number)
     return CN_OK;
 }
 
-/* ---- letters ----------------------------------------------------------------------------------
- */
+/* ---- letters ------------------------------------------------------------- */
 
 static void mpi_tell(void *self, const void *letter, size_t bytes)
 {
@@ -360,8 +356,7 @@ static bool mpi_hear(void *self, void *letter, size_t bytes)
                     MPI_STATUS_IGNORE) == MPI_SUCCESS;
 }
 
-/* ---- open and close ---------------------------------------------------------------------------
- */
+/* ---- open and close ------------------------------------------------------ */
 
 /* "Open MPI v4.1.4" out of a longer text. */
 static void library_name(char out[80])

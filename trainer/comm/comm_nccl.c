@@ -42,8 +42,7 @@ struct nccl {
 
 _Static_assert(sizeof(ncclUniqueId) == COMM_ID, "what rank 0 tells is NCCL's id");
 
-/* ---- failures and waits -----------------------------------------------------------------------
- */
+/* ---- failures and waits -------------------------------------------------- */
 
 /* The runtime keeps its last error, which libtorch would take for one of its own. */
 static enum cn_status check_cuda(cudaError_t error, const char *call)
@@ -106,8 +105,7 @@ static void give_up(struct nccl *n)
     n->comm = NULL;
 }
 
-/* ---- who and where ----------------------------------------------------------------------------
- */
+/* ---- who and where ------------------------------------------------------- */
 
 static enum cn_status nccl_describe(int device, struct comm_gpu *out)
 {
@@ -128,8 +126,7 @@ static enum cn_status nccl_invite(unsigned char id[COMM_ID])
     return CN_OK;
 }
 
-/* ---- open and close ---------------------------------------------------------------------------
- */
+/* ---- open and close ------------------------------------------------------ */
 
 static enum cn_status join(struct nccl *n, const struct comm_device_place *place)
 {
@@ -183,8 +180,7 @@ static enum cn_status nccl_open(const struct comm_device_place *place, void **se
     return status;
 }
 
-/* ---- sums -------------------------------------------------------------------------------------
- */
+/* ---- sums ---------------------------------------------------------------- */
 
 static enum cn_status nccl_settle(void *self)
 {

@@ -40,8 +40,7 @@ enum cn_status comm_give_up(struct cn_comm *c, enum cn_status status, const char
     return comm_remember(c->whole, status, c->message);
 }
 
-/* ---- a wait that takes too long
- * ---------------------------------------------------------------------------------------- */
+/* ---- a wait that takes too long ------------------------------------------ */
 
 static void describe(const struct place *p, char *out, size_t size)
 {
@@ -183,8 +182,7 @@ enum cn_status comm_tick(void *self)
     return CN_OK;
 }
 
-/* ---- meeting ----------------------------------------------------------------------------------
- */
+/* ---- meeting ------------------------------------------------------------- */
 
 static uint64_t mix(uint64_t hash, const void *bytes, size_t n)
 {

@@ -32,8 +32,7 @@ static enum cn_status say(struct diff *d, bool same, const char *kind, const cha
     return cn_str_format(&d->out, "%-14s %s: %s\n", kind, same ? "same" : "DIFFERENT", text);
 }
 
-/* ---- configuration ----------------------------------------------------------------------------
- */
+/* ---- configuration ------------------------------------------------------- */
 
 /* Keys that name a run or spread it, and change nothing that is computed. */
 static bool is_free(const char *path)
@@ -105,8 +104,7 @@ static enum cn_status compare_configurations(struct diff *d)
     return say(d, !found[0], "configuration", found[0] ? found : "but for run and parallel");
 }
 
-/* ---- tokens -----------------------------------------------------------------------------------
- */
+/* ---- tokens -------------------------------------------------------------- */
 
 static bool same_sequence(const struct diff_sequence *x, const struct diff_sequence *y, size_t *at)
 {
@@ -145,8 +143,7 @@ static enum cn_status compare_tokens(struct diff *d)
     return say(d, same, "tokens", text);
 }
 
-/* ---- metrics ----------------------------------------------------------------------------------
- */
+/* ---- metrics ------------------------------------------------------------- */
 
 /* Rows of a metrics.jsonl, kept. */
 struct rows {
@@ -223,8 +220,7 @@ static enum cn_status compare_metrics(struct diff *d)
     return say(d, same, "metrics", text);
 }
 
-/* ---- weights ----------------------------------------------------------------------------------
- */
+/* ---- weights ------------------------------------------------------------- */
 
 /* The newest step of which both runs have a checkpoint; -1: none. */
 static long long common_step(const struct diff *d)
@@ -295,8 +291,7 @@ static enum cn_status compare_weights(struct diff *d)
     return say(d, same, "weights", text);
 }
 
-/* ---- the command ------------------------------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------- */
 
 static enum cn_status compare(struct diff *d)
 {

@@ -49,9 +49,7 @@ static void path_of(const struct found *f, char *out, size_t size)
                  f->section->form == CONFIG_LIST ? ".0" : "", f->option->name);
 }
 
-/* ---- one key
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- one key ------------------------------------------------------------- */
 
 static enum cn_status explain_presets(const struct walk *walk, const struct found *f,
                                       const char *path)
@@ -108,8 +106,7 @@ static enum cn_status visit_named(struct walk *walk, const struct found *f)
     return names(path, walk->word) ? explain_option(walk, f) : CN_OK;
 }
 
-/* ---- sections and entries
- * ----------------------------------------------------------------------------------------- */
+/* ---- sections and entries ------------------------------------------------ */
 
 enum cn_status config_list_entries(const struct config_section *section, struct cn_str *out)
 {
@@ -197,8 +194,7 @@ static enum cn_status explain_places(struct walk *walk)
     return CN_OK;
 }
 
-/* ---- names of others
- * ---------------------------------------------------------------------------------------------- */
+/* ---- names of others ----------------------------------------------------- */
 
 static bool is_one_of(const char *words, const char *word)
 {
@@ -258,9 +254,7 @@ enum cn_status config_explain(const struct config_schema *schema, const char *wo
     return walk.count ? CN_OK : nothing_known(&walk);
 }
 
-/* ---- all keys
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- all keys ------------------------------------------------------------ */
 
 static enum cn_status list_key(struct walk *walk, const struct found *f)
 {

@@ -20,8 +20,7 @@ struct tables {
     size_t n_sections, n_entries;
 };
 
-/* ---- options that belong to a section, whatever it picks
- * ---------------------------------------------------------- */
+/* ---- options that belong to a section, whatever it picks ----------------- */
 
 static const struct cn_option algorithm_options[] = {
     {.name = "anchor",
@@ -73,9 +72,7 @@ static const struct cn_option reward_options[] = {
 #undef X
         {0}};
 
-/* ---- presets
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- presets ------------------------------------------------------------- */
 
 /* What a row of the algorithms sets: the entry of an axis by its bare name, everything else as
  * JSON. */
@@ -95,8 +92,7 @@ static const char *preset(const char *name, const char *path)
     return NULL;
 }
 
-/* ---- putting together
- * --------------------------------------------------------------------------------------------- */
+/* ---- putting together ---------------------------------------------------- */
 
 static void add_entry(struct tables *t, struct config_entry entry)
 {

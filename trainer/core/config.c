@@ -20,8 +20,7 @@ bool config_is_override(const char *argument)
     return key > 0 && argument[key] == '=';
 }
 
-/* ---- values of overrides
- * ------------------------------------------------------------------------------------------ */
+/* ---- values of overrides ------------------------------------------------- */
 
 static enum cn_status text_value(const char *text, struct cn_json **out)
 {
@@ -70,9 +69,7 @@ static enum cn_status read_override(struct config *config, const char *key, cons
     return status;
 }
 
-/* ---- files
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------- */
 
 static enum cn_status merge_file(struct config *config, const char *path,
                                  const struct cn_json *given, size_t order)
@@ -102,9 +99,7 @@ static enum cn_status read_file(struct config *config, const char *path, size_t 
     return status;
 }
 
-/* ---- arguments
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- arguments ----------------------------------------------------------- */
 
 /* Reads the argument at *index, which moves on by one or, for `--key value`, by two. */
 static enum cn_status read_argument(struct config *config, const char *const *arguments,

@@ -14,9 +14,7 @@ struct place {
     const struct config_entry *entry; /* what is picked; may be NULL */
 };
 
-/* ---- what is chosen
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- what is chosen ------------------------------------------------------ */
 
 enum cn_status config_preset(struct config *config, const char *path, const char **out)
 {
@@ -69,9 +67,7 @@ bool config_named(const struct config *config, const struct config_section *sect
     return false;
 }
 
-/* ---- complaints
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- complaints ---------------------------------------------------------- */
 
 static const char *where(const struct config *config, const char *path)
 {
@@ -184,9 +180,7 @@ static enum cn_status drop_ignored(const struct place *place, const char *path, 
     return CN_OK;
 }
 
-/* ---- checks
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- checks -------------------------------------------------------------- */
 
 static enum cn_status check_option(const struct place *place, const struct cn_option *option,
                                    const struct cn_json *value)

@@ -6,9 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- paths
- * --------------------------------------------------------------------------------------------------------
- */
+/* ---- paths --------------------------------------------------------------- */
 
 enum cn_status config_join(const char *prefix, const char *name, char out[CONFIG_PATH_MAX])
 {
@@ -133,9 +131,7 @@ enum cn_status config_store(struct cn_json *root, const char *path, struct cn_js
     return cn_fail(CN_ERR_CONFIG, "an empty key");
 }
 
-/* ---- origins
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- origins ------------------------------------------------------------- */
 
 /* True if `path` is `prefix` or lies inside it. */
 static bool within(const char *path, const char *prefix)
@@ -231,9 +227,7 @@ void config_remove(struct config *config, const char *path)
     config_forget(config, path);
 }
 
-/* ---- merging
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- merging ------------------------------------------------------------- */
 
 /* Null is a value where an option may be null, inside the value of a JSON option, and at a key that
  * nobody knows (which is reported later); elsewhere it clears. */

@@ -12,9 +12,7 @@ struct walk {
     void *self;
 };
 
-/* ---- one value
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- one value ----------------------------------------------------------- */
 
 /* Hands one value on.  `given` may be NULL; preset and fallback are JSON text or NULL. */
 static enum cn_status emit(struct walk *walk, struct config_value value,
@@ -67,9 +65,7 @@ static enum cn_status emit_table(struct walk *walk, const char *path, const stru
     return CN_OK;
 }
 
-/* ---- sections
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- sections ------------------------------------------------------------ */
 
 static enum cn_status emit_type(struct walk *walk, const struct config_section *section,
                                 const char *path)
@@ -199,8 +195,7 @@ enum cn_status config_each(struct config *config,
     return CN_OK;
 }
 
-/* ---- what is made of it
- * ------------------------------------------------------------------------------------------- */
+/* ---- what is made of it -------------------------------------------------- */
 
 static enum cn_status store_value(void *self, const struct config_value *value)
 {

@@ -49,8 +49,7 @@ static enum cn_status parse_word(struct parser *p, cJSON **out)
                                                         : "the text ends too early");
 }
 
-/* ---- lists and objects
- * -------------------------------------------------------------------------------------------- */
+/* ---- lists and objects --------------------------------------------------- */
 
 static uint64_t key_hash(const char *key)
 {
@@ -273,9 +272,7 @@ void cn_json_close(struct cn_json *take_root)
     cJSON_Delete((cJSON *)take_root);
 }
 
-/* ---- access
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- access -------------------------------------------------------------- */
 
 static const cJSON *node_of(const struct cn_json *node)
 {
@@ -361,8 +358,7 @@ struct cn_text cn_json_text(const struct cn_json *node)
     return (struct cn_text){node_of(node)->valuestring, (size_t)node_of(node)->valuedouble};
 }
 
-/* ---- building and changing
- * ---------------------------------------------------------------------------------------- */
+/* ---- building and changing ----------------------------------------------- */
 
 static enum cn_status hand_out(cJSON *node, struct cn_json **out)
 {

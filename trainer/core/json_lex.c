@@ -5,8 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- places and complaints
- * ------------------------------------------------------------------------------------- */
+/* ---- places and complaints ----------------------------------------------- */
 
 size_t json_lex_line(struct json_lexer *p, const char *place)
 {
@@ -28,9 +27,7 @@ enum cn_status json_lex_complain(const struct json_lexer *p, const char *place, 
     return cn_fail(CN_ERR_DATA, "%s:%zu:%zu: %s", p->name, line, column, what);
 }
 
-/* ---- strings
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- strings ------------------------------------------------------------- */
 
 size_t json_utf8_length(const unsigned char *c, const unsigned char *end)
 {
@@ -163,8 +160,7 @@ out:
     return status;
 }
 
-/* ---- blanks, numbers, words
- * --------------------------------------------------------------------------------------- */
+/* ---- blanks, numbers, words ---------------------------------------------- */
 
 static enum cn_status skip_comment(struct json_lexer *p)
 {

@@ -18,8 +18,7 @@ struct reading {
 static const double exact_integers =
     9007199254740992.0; /* 2^53: beyond it a double skips integers */
 
-/* ---- what a table says
- * -------------------------------------------------------------------------------------------- */
+/* ---- what a table says --------------------------------------------------- */
 
 const struct cn_option *cn_option_find(const struct cn_option *table, const char *name)
 {
@@ -84,9 +83,7 @@ static int choice_index(const char *choices, struct cn_text word)
     return -1;
 }
 
-/* ---- complaints
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- complaints ---------------------------------------------------------- */
 
 static enum cn_status add_nearest_choice(const struct cn_option *option,
                                          const struct cn_json *value, struct cn_str *why)
@@ -145,9 +142,7 @@ static enum cn_status refuse_key(const struct cn_option *table, const char *key,
                    best ? "; nearest is \"" : "", best ? best : "", best ? "\"" : "");
 }
 
-/* ---- one value
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- one value ----------------------------------------------------------- */
 
 static bool in_range(const struct cn_option *option, double value)
 {
@@ -261,9 +256,7 @@ static enum cn_status read_value(const struct reading *r, const struct cn_json *
     }
 }
 
-/* ---- a whole table
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- a whole table ------------------------------------------------------- */
 
 static enum cn_status read_fallback(const struct reading *r)
 {

@@ -90,8 +90,7 @@ enum cn_status cn_select_largest(const double *values, size_t n, size_t k,
     return CN_OK;
 }
 
-/* ---- quantiles ---------------------------------------------------------------------------------
- */
+/* ---- quantiles ----------------------------------------------------------- */
 
 /* Hoare's partition of values[low..high]: the result j is less than high, and
  * values[low..j] <= values[j + 1..high]. */

@@ -58,9 +58,7 @@ void statistics_same(const struct cn_text *text, size_t n, int32_t *answer)
     }
 }
 
-/* ---- quantiles
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- quantiles ----------------------------------------------------------- */
 
 double statistics_normal_quantile(double p)
 {
@@ -130,9 +128,7 @@ double statistics_t_quantile(double p, double df)
     return 0.5 * (low + high);
 }
 
-/* ---- intervals
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- intervals ----------------------------------------------------------- */
 
 struct statistics_interval statistics_wilson(double count, double n, double level)
 {

@@ -13,9 +13,7 @@
 
 enum { LINE_BYTES = 512 };
 
-/* ---- processor
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- processor ----------------------------------------------------------- */
 
 #if defined(__x86_64__)
 /* Instruction sets that some kernel makes use of. */
@@ -98,9 +96,7 @@ static void processor(struct doctor *d)
                    "no avx512: products in bf16 are slow here, model.dtype=f32 is faster");
 }
 
-/* ---- cores
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- cores --------------------------------------------------------------- */
 
 /* Cores that the control group's quota allows; 0: no quota. */
 static double quota(void)
@@ -159,9 +155,7 @@ static void cores(struct doctor *d)
     load(d);
 }
 
-/* ---- environment
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- environment --------------------------------------------------------- */
 
 enum trap_kind { TRAP_THREADS, TRAP_VALUE, TRAP_SET };
 
@@ -224,8 +218,7 @@ void doctor_traps(struct doctor *d)
                    "no variable interferes; Carnot takes %d threads (parallel.threads)", d->cores);
 }
 
-/* ---- memory and disk
- * ------------------------------------------------------------------------------------------- */
+/* ---- memory and disk ----------------------------------------------------- */
 
 static double gigabytes(uint64_t bytes)
 {

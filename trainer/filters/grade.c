@@ -15,9 +15,7 @@ struct grade {
     struct cn_arena run, row; /* settings; what one row needs */
 };
 
-/* ---- arguments
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- arguments ----------------------------------------------------------- */
 
 /* The value of a flag: JSON, or text where it is not JSON. */
 static enum cn_status flag_value(const char *text, struct cn_json **out)
@@ -83,9 +81,7 @@ out:
     return status;
 }
 
-/* ---- rows
- * -------------------------------------------------------------------------------------------------------
- */
+/* ---- rows ---------------------------------------------------------------- */
 
 static enum cn_status read_episode(const struct grade *grade, const struct filter_row *row,
                                    struct cn_arena *arena, struct cn_episode *out)

@@ -21,8 +21,7 @@ struct gradient {
     size_t split; /* sequences per atom; 0: all */
 };
 
-/* ---- the output row ----------------------------------------------------------------------------
- */
+/* ---- the output row ------------------------------------------------------ */
 
 /* An array of one sequence, or null if nobody computed it. */
 static enum cn_status put(struct cn_str *out, const char *key, const double *values,
@@ -115,8 +114,7 @@ static enum cn_status one_row(void *self, const struct filter_row *row, struct c
     return put_row(out, row, g, &step);
 }
 
-/* ---- the command -------------------------------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------- */
 
 /* Takes --split N out of the arguments; the rest is left in place. */
 static enum cn_status take_split(int *argc, char **argv, size_t *split)

@@ -43,8 +43,7 @@ struct reading {
     struct cn_arena *arena;
 };
 
-/* ---- one value ---------------------------------------------------------------------------------
- */
+/* ---- one value ----------------------------------------------------------- */
 
 /* A sequence of the input and its place in the list. */
 struct row {
@@ -97,8 +96,7 @@ static enum cn_status read_real(const struct row *row, const char *key, double f
     return CN_OK;
 }
 
-/* ---- one sequence ------------------------------------------------------------------------------
- */
+/* ---- one sequence -------------------------------------------------------- */
 
 static enum cn_status check_keys(const struct cn_json *sequence, size_t s)
 {
@@ -205,8 +203,7 @@ static enum cn_status read_array(struct reading *r, const struct field *field, s
     return CN_OK;
 }
 
-/* ---- all of them -------------------------------------------------------------------------------
- */
+/* ---- all of them --------------------------------------------------------- */
 
 static enum cn_status open_channel(struct reading *r, enum cn_channel channel)
 {

@@ -3,8 +3,7 @@
 
 #include <string.h>
 
-/* ---- what the chosen rows need -----------------------------------------------------------------
- */
+/* ---- what the chosen rows need ------------------------------------------- */
 
 static enum cn_status check_plugin(const char *owner, const struct cn_plugin *plugin,
                                    const struct gradient_batch *in, bool old_is_sampled)
@@ -53,8 +52,7 @@ static enum cn_status check_needs(const struct cn_recipe *recipe, const struct g
     return CN_OK;
 }
 
-/* ---- the stages of a step ----------------------------------------------------------------------
- */
+/* ---- the stages of a step ------------------------------------------------ */
 
 static enum cn_status open_gradients(struct gradient_step *step, struct cn_arena *arena)
 {

@@ -1,12 +1,13 @@
 /* What stands behind carnot/model.h: a table of functions per back end, and one per kind of
  * sampler.
  *
- *   model.c      struct cn_model = (backend, its state); picks the back end, forwards every call
- *   sampler.c    struct cn_sampler = (sampler back end, its state); picks the engine, forwards
- * every call torch_*.cpp  cn_model_backend_torch, in the shared object libcarnot_torch.so (opened
- * on first use) model_table.c  cn_model_backend_table decode/      cn_sampler_decode: the C decode
- * engine over lent weights sampler_plain.c  cn_sampler_plain: slots over a back end's `logits`;
- * recomputes, slow, the reference */
+ *   model.c          struct cn_model = (backend, its state); picks the back end, forwards calls
+ *   sampler.c        struct cn_sampler = (sampler back end, its state); picks the engine, likewise
+ *   torch_*.cpp      cn_model_backend_torch, in libcarnot_torch.so, which is opened on first use
+ *   model_table.c    cn_model_backend_table
+ *   decode/          cn_sampler_decode: the C decode engine over lent weights
+ *   sampler_plain.c  cn_sampler_plain: slots over a back end's `logits`; recomputes, slow, the
+ *                    reference */
 #ifndef CARNOT_MODEL_BACKEND_H
 #define CARNOT_MODEL_BACKEND_H
 
@@ -84,8 +85,7 @@ extern const struct cn_model_backend cn_model_backend_table;
 #define CN_MODEL_BACKEND_TORCH_SYMBOL "cn_model_backend_torch"
 #define CN_MODEL_BACKEND_DEVICE_SYMBOL "cn_model_backend_torch_device"
 
-/* ---- samplers: struct cn_sampler forwards to one of these
- * ----------------------------------------------------- */
+/* ---- samplers: struct cn_sampler forwards to one of these ---------------- */
 
 /* Arguments, results and failures as in carnot/model.h; `self` is what `open` returned. */
 struct cn_sampler_backend {
@@ -110,8 +110,7 @@ struct cn_sampler_backend {
 extern const struct cn_sampler_backend cn_sampler_decode; /* trainer/model/decode/ */
 extern const struct cn_sampler_backend cn_sampler_plain;  /* over model_logits, any back end */
 
-/* ---- what samplers may ask of a model
- * -------------------------------------------------------------------------- */
+/* ---- what samplers may ask of a model ------------------------------------ */
 
 const struct model_shape *model_shape(const struct cn_model *model); /* NULL: not a transformer */
 int model_threads(const struct cn_model *model);                     /* resolved, > 0 */
@@ -120,8 +119,7 @@ const struct cn_sampler_backend *model_sampler(const struct cn_model *model); /*
 /* As the back end's function of the same name. */
 enum cn_status model_logits(struct cn_model *model, const struct backend_rows *rows, float *out);
 
-/* ---- facts about libtorch, for carnot doctor
- * ------------------------------------------------------------------------------------------ */
+/* ---- facts about libtorch, for carnot doctor ----------------------------- */
 
 struct torch_facts {
     char version[32]; /* that was compiled against */

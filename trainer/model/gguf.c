@@ -35,8 +35,7 @@ struct gguf {
     size_t n_tensors;
 };
 
-/* ---- steps through the header
- * ---------------------------------------------------------------------------------- */
+/* ---- steps through the header -------------------------------------------- */
 
 static enum cn_status truncated(const struct gguf *file, const char *what)
 {
@@ -106,9 +105,7 @@ static enum cn_status take_pair(struct gguf *file, struct pair *pair)
     return skip_values(file, pair->list_kind, pair->list_count);
 }
 
-/* ---- tensors
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- tensors ------------------------------------------------------------- */
 
 static const struct type_info {
     const char *name;
@@ -184,8 +181,7 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct gguf_tensor *)a)->name, ((const struct gguf_tensor *)b)->name);
 }
 
-/* ---- the whole file
- * -------------------------------------------------------------------------------------------- */
+/* ---- the whole file ------------------------------------------------------ */
 
 static enum cn_status map_file(struct gguf *file, const char *path)
 {
@@ -300,9 +296,7 @@ const struct gguf_tensor *gguf_find(const struct gguf *file, const char *name)
     return bsearch(&key, file->tensor, file->n_tensors, sizeof *file->tensor, by_name);
 }
 
-/* ---- metadata
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- metadata ------------------------------------------------------------ */
 
 static const struct pair *find_pair(const struct gguf *file, const char *key)
 {

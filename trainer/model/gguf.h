@@ -1,7 +1,8 @@
 /* GGUF in: metadata, and tensors turned into floats.
  *
  *     "GGUF" | u32 version | u64 tensors | u64 pairs | pairs | tensor infos | padding | data
- * (little-endian)
+ *
+ * all little-endian.
  *
  * Format: docs/gguf.md of github.com/ggml-org/ggml.  Versions 2 and 3; tensor types F32, F16, BF16,
  * Q4_0, Q4_1, Q8_0. */
@@ -76,8 +77,7 @@ bool gguf_list(const struct gguf *file, const char *key, struct gguf_list *out);
 struct cn_text gguf_next_text(struct gguf_list *list); /* count must have been respected */
 double gguf_next_number(struct gguf_list *list);
 
-/* ---- gguf_model.c: a file as a model of Hugging Face's kind
- * ----------------------------------------------------- */
+/* ---- gguf_model.c: a file as a model of Hugging Face's kind -------------- */
 
 /* The shape that the metadata describe.  pad is the file's, or, where the file has none or repeats
  * eos (which would hide ends from trainers that mask padding), its unknown token. Fails:

@@ -2,8 +2,8 @@
  *
  * llama.cpp rotates neighbours (2j, 2j+1) of a head where Hugging Face rotates halves (j, j + D/2);
  * its converter reorders the rows of query and key projections of the llama family (not of qwen).
- * So row h D + b D/2 + j of Hugging Face  =  row h D + 2 j + b of the file,      b in {0, 1}, j <
- * D/2. */
+ *
+ *     row h D + b D/2 + j of Hugging Face = row h D + 2 j + b of the file    b in {0, 1}, j < D/2 */
 #include "gguf.h"
 
 #include "shape.h"
@@ -213,9 +213,7 @@ enum cn_status gguf_shape(const struct gguf *file, struct model_shape *out)
     return CN_OK;
 }
 
-/* ---- tensors
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- tensors ------------------------------------------------------------- */
 
 /* The file's name of a tensor of the shape's list. */
 static void file_name(const struct shape_tensor *tensor, char *out, size_t size)

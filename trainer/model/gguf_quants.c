@@ -1,8 +1,10 @@
 /* GGUF blocks -> floats.
  *
- *     Q4_0   f16 d | 16 bytes     x[j] = d (low nibble of byte j - 8),   x[j + 16] = d (high nibble
- * - 8) Q4_1   f16 d | f16 m | 16   x[j] = d (low nibble of byte j) + m,   x[j + 16] = d (high
- * nibble) + m Q8_0   f16 d | 32 int8      x[j] = d q[j]
+ *     Q4_0   f16 d | 16 bytes           x[j]      = d (low nibble of byte j - 8)
+ *                                       x[j + 16] = d (high nibble - 8)
+ *     Q4_1   f16 d | f16 m | 16 bytes   x[j]      = d (low nibble of byte j) + m
+ *                                       x[j + 16] = d (high nibble) + m
+ *     Q8_0   f16 d | 32 int8            x[j]      = d q[j]
  *
  * Product and sum are rounded one after the other (ISO C mode contracts nothing), as in the gguf
  * Python package. */

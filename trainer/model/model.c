@@ -22,8 +22,7 @@ struct cn_model {
     void *self;
 };
 
-/* ---- the shared object
- * ------------------------------------------------------------------------------------------ */
+/* ---- the shared object --------------------------------------------------- */
 
 typedef void (*any_function)(void);
 
@@ -117,9 +116,7 @@ static enum cn_status find_backend(const struct cn_model_settings *settings,
                    type ? type : "");
 }
 
-/* ---- open and close
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- open and close ------------------------------------------------------ */
 
 /* Takes the weights of the value head that a checkpoint keeps beside its model files. */
 static enum cn_status find_value_head(const struct cn_model *model, const char *folder)
@@ -167,8 +164,7 @@ const struct cn_model_info *cn_model_info(const struct cn_model *model)
     return model->backend->info(model->self);
 }
 
-/* ---- scoring and training
- * ------------------------------------------------------------------------------------------ */
+/* ---- scoring and training ------------------------------------------------ */
 
 enum cn_status cn_model_score(struct cn_model *model, int copy, const struct cn_atom *atom,
                               const struct cn_live_out *out)
@@ -287,8 +283,7 @@ enum cn_status cn_model_value_load(struct cn_model *model, const char *path)
     return value_head_load(model->backend->value_head(model->self), path, true);
 }
 
-/* ---- what samplers ask
- * ---------------------------------------------------------------------------------------------- */
+/* ---- what samplers ask --------------------------------------------------- */
 
 const struct model_shape *model_shape(const struct cn_model *model)
 {

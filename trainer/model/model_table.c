@@ -17,7 +17,7 @@
 
 enum { ORDER_MAX = 16 };
 
-/* ---- states ---------------------------------------------------------------------------------- */
+/* ---- states -------------------------------------------------------------- */
 
 /* Row of the table for the token after ids[0..n). */
 static size_t state_of(const struct table *t, const int32_t *ids, size_t n)
@@ -84,8 +84,7 @@ static enum cn_status collect(struct table *t, const struct cn_atom *atom)
     return CN_OK;
 }
 
-/* ---- scoring and training
- * ------------------------------------------------------------------------------------------ */
+/* ---- scoring and training ------------------------------------------------ */
 
 static void fill(struct table *t, const float *weight, const struct cn_atom *atom,
                  const struct cn_live_out *out)
@@ -198,7 +197,7 @@ static enum cn_status table_weights(void *self, const struct cn_buffer **out, si
     return CN_OK;
 }
 
-/* ---- open and close -------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------ */
 
 static enum cn_status table_logits(void *self, const struct backend_rows *rows, float *out)
 {

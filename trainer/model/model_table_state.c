@@ -7,8 +7,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* ---- step -------------------------------------------------------------------------------------
- */
+/* ---- step ---------------------------------------------------------------- */
 
 /* This rank's elements [begin, end) of the flat space. */
 static struct adamw own_part(const struct table *t, size_t begin, size_t end)
@@ -55,7 +54,7 @@ enum cn_status table_step(void *self, const struct cn_step_options *o,
     return shard_gather(&t->shard, CN_DTYPE_F32, t->body.weight);
 }
 
-/* ---- files ----------------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 enum cn_status table_read_weights(const struct table *t, const char *folder, float *out)
 {

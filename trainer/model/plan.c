@@ -39,9 +39,7 @@ static uint64_t smaller(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* ---- weights
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- weights ------------------------------------------------------------- */
 
 static uint64_t matrix_parameters(const struct model_shape *s)
 {
@@ -91,9 +89,7 @@ static void plan_loading(const struct plan_settings *s, struct plan *plan)
     plan->bytes[PLAN_LOADING] = extra > later ? extra - later : 0;
 }
 
-/* ---- activations
- * -----------------------------------------------------------------------------------------------
- */
+/* ---- activations --------------------------------------------------------- */
 
 /* Floats per row of everything that a layer's backward reads, its input included. */
 static uint64_t layer_floats(const struct model_shape *s)
@@ -172,8 +168,7 @@ static void plan_activations(const struct model_shape *s, const struct plan_sett
         larger(layer_work(s, p, rows), head_work(s, p, rows)) + scratch + angles;
 }
 
-/* ---- decode engine and batch
- * ----------------------------------------------------------------------------------- */
+/* ---- decode engine and batch --------------------------------------------- */
 
 static void plan_engine(const struct model_shape *s, const struct plan_settings *p,
                         struct plan *plan)
@@ -259,9 +254,7 @@ enum cn_status plan_make(const struct model_shape *shape, const struct plan_sett
     return CN_OK;
 }
 
-/* ---- words
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- words --------------------------------------------------------------- */
 
 static double megabytes(uint64_t bytes)
 {

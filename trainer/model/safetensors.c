@@ -55,9 +55,7 @@ static int by_place(const void *a, const void *b)
     return x->end < y->end ? -1 : x->end > y->end;
 }
 
-/* ---- one file
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- one file ------------------------------------------------------------ */
 
 static enum cn_status map_file(struct safetensors *file, const char *path)
 {
@@ -260,9 +258,7 @@ static enum cn_status read_file(struct safetensors *file, const char *path)
     return status;
 }
 
-/* ---- folders
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- folders ------------------------------------------------------------- */
 
 /* Which mapping a tensor's data lie in. */
 static const char *owner(const struct safetensors *file, const struct cn_buffer *tensor)
@@ -376,8 +372,7 @@ out:
     return status;
 }
 
-/* ---- the functions
- * --------------------------------------------------------------------------------------------- */
+/* ---- the functions ------------------------------------------------------- */
 
 enum cn_status safetensors_open(const char *path, struct safetensors **out)
 {

@@ -1,7 +1,8 @@
 /* safetensors in and out: one file, or a folder with model.safetensors or shards and their index.
  *
- *     u64 little-endian N | N bytes of JSON: name -> dtype, shape, data_offsets | the data, packed,
- * row-major
+ *     u64 little-endian N | N bytes of JSON: name -> dtype, shape, data_offsets | the data
+ *
+ * Data is packed and row-major.
  *
  * Format: the README of github.com/huggingface/safetensors. */
 #ifndef CARNOT_MODEL_SAFETENSORS_H

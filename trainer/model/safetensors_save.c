@@ -93,9 +93,7 @@ static enum cn_status lay_out(struct job *job, const struct cn_buffer *tensors, 
     return CN_OK;
 }
 
-/* ---- one shard
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- one shard ----------------------------------------------------------- */
 
 static enum cn_status write_all(int fd, const void *data, size_t length, const char *path)
 {
@@ -189,8 +187,7 @@ out:
     return status;
 }
 
-/* ---- names, index, renaming
- * ------------------------------------------------------------------------------------ */
+/* ---- names, index, renaming ---------------------------------------------- */
 
 /* Final name of a shard, without its folder. */
 static enum cn_status add_shard_name(const struct job *job, size_t shard, struct cn_str *out)

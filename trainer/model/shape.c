@@ -41,9 +41,7 @@ static bool absent(const struct cn_json *node)
     return cn_json_kind(node) == CN_JSON_NULL;
 }
 
-/* ---- reading
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 /* A whole number from 1 to `maximum`; absent gives `fallback` unless that is negative. */
 static enum cn_status read_size(const struct cn_json *config, const char *file,
@@ -303,8 +301,7 @@ out:
     return status;
 }
 
-/* ---- the list of tensors
- * --------------------------------------------------------------------------------------- */
+/* ---- the list of tensors ------------------------------------------------- */
 
 /* One layer's tensors in the order of transformers' modules. */
 static const struct layer_tensor {

@@ -29,8 +29,7 @@ static struct array array_of(const struct model_state *s, size_t index)
     return (struct array){data[index], shard->begin, shard->end, false};
 }
 
-/* ---- writing ----------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------- */
 
 /* What a tensor that is nowhere whole is made of; index: array x n_tensors + tensor. */
 static enum cn_status load(void *context, size_t index, float *out)
@@ -108,8 +107,7 @@ enum cn_status state_save(const struct model_state *s, const char *path)
     return save(s, ARRAYS, &target);
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 static enum cn_status read_steps(const struct safetensors *file, const char *path, uint64_t *out)
 {

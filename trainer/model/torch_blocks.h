@@ -2,8 +2,7 @@
  * (matrix tiles or dot products of pairs, whatever the processor has).  at::mm would round the
  * result to bf16.
  *
- *     out (m, n) = left (m, depth) right (depth, n)        blocks of 256 x 64,
- *                                                          depth in parts of 1,024
+ *     out (m, n) = left (m, depth) right (depth, n)     blocks of 256 x 64, depth in parts of 1,024
  *
  * A block is one thread's, and its sum runs over the depth in order: bits do not depend on threads.
  * Operands lie in the slab; their depth is rounded up to a multiple of 32 with zeros. */

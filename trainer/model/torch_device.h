@@ -29,7 +29,7 @@
 #include <array>
 #include <functional>
 
-/* ---- weights */
+/* ---- weights ------------------------------------------------------------- */
 
 /* Tensors of one layer by role; q, k, v lie in Q (and Q_BIAS), gate and up in GATE. */
 using device_tensors = std::array<at::Tensor, TENSOR_ROLE_COUNT>;
@@ -139,7 +139,7 @@ void device_save(device_model &model, int copy, const char *folder, cn_dtype dty
 void device_state_save(device_model &model, const char *path);
 void device_state_load(device_model &model, const char *path);
 
-/* ---- attention: q (N, heads, D), k and v (keys, kv_heads, D) -> (N, heads, D), in q's type */
+/* ---- attention: q (N, heads, D), k and v (keys, kv_heads, D) -> (N, heads, D), in q's type ---- */
 
 at::Tensor device_attention(const at::Tensor &q, const at::Tensor &k, const at::Tensor &v,
                             const device_spans &spans); /* back-propagates */
@@ -148,7 +148,7 @@ at::Tensor device_attention_forward(const at::Tensor &q, const at::Tensor &k, co
 /* Whether libtorch's flash operators serve these tensors (else plain products do). */
 bool device_attention_is_flash(at::Device device, at::ScalarType type, int64_t head_dim);
 
-/* ---- layers */
+/* ---- layers -------------------------------------------------------------- */
 
 /* Gets rotated queries and keys, and values, of a layer: returns what attention gives. */
 using device_attend = std::function<at::Tensor(size_t layer, const at::Tensor &, const at::Tensor &,
@@ -178,7 +178,7 @@ at::Tensor device_score_rows(device_model &model, const device_weights &weights,
 void device_forward(device_model &model, device_pending &pending);
 void device_backward(device_model &model, device_pending &pending, const at::Tensor &d_hidden);
 
-/* ---- head */
+/* ---- head ---------------------------------------------------------------- */
 
 /* Logits (n, vocabulary) of hidden rows (n, hidden), F32. */
 at::Tensor device_logits(const device_weights &weights, const at::Tensor &x);
@@ -197,7 +197,7 @@ void device_value_forward(device_model &model, const device_pending &pending, do
 void device_value_backward(device_model &model, const device_pending &pending,
                            const double *d_value, at::Tensor &d_hidden);
 
-/* ---- rows over the vocabulary.  z (n, vocabulary): logits, F32 */
+/* ---- rows over the vocabulary.  z (n, vocabulary): logits, F32 ----------- */
 
 struct device_stats {
     at::Tensor lse, entropy; /* (n): of z scale */

@@ -24,7 +24,7 @@ double scale_of(const at::Tensor &q)
     return 1 / std::sqrt((double)q.size(2));
 }
 
-/* ---- plain: one segment after the other, in F32 */
+/* ---- plain: one segment after the other, in F32 -------------------------- */
 
 struct plain_segment {
     int64_t q, n_q, k, n_k;
@@ -113,7 +113,7 @@ attention_slopes plain_backward(const at::Tensor &d_out, const attention_inputs 
     return d;
 }
 
-/* ---- either */
+/* ---- either -------------------------------------------------------------- */
 
 bool is_flash(const at::Tensor &q)
 {

@@ -26,8 +26,7 @@ device_model &model_of(void *self)
     return *(device_model *)self;
 }
 
-/* ---- open
- * -------------------------------------------------------------------------------------------- */
+/* ---- open ---------------------------------------------------------------- */
 
 at::Device find_device(const cn_model_settings &s)
 {
@@ -137,8 +136,7 @@ const struct cn_model_info *device_info(const void *self)
     return &((const device_model *)self)->host->info;
 }
 
-/* ---- scoring and training
- * -------------------------------------------------------------------------------------------- */
+/* ---- scoring and training ------------------------------------------------ */
 
 std::unique_ptr<device_pending> plan_atom(device_model &model, const cn_atom &atom)
 {

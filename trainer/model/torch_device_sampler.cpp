@@ -58,8 +58,7 @@ device_sampler &sampler_of(void *self)
     return *(device_sampler *)self;
 }
 
-/* ---- one pass over the cache
- * -------------------------------------------------------------------------------------------- */
+/* ---- one pass over the cache --------------------------------------------- */
 
 /* Rows of several slots: tokens `ids` at `position` of slot `row`. */
 struct cache_rows {
@@ -149,8 +148,7 @@ void advance(device_sampler &s, bool truncated)
     s.counter.add_(1);
 }
 
-/* ---- runs of steps
- * -------------------------------------------------------------------------------------------- */
+/* ---- runs of steps ------------------------------------------------------- */
 
 bool is_truncated(const device_sampler &s, const cn_draw &draw)
 {
@@ -244,8 +242,7 @@ void run(device_sampler &s, const size_t *slots, size_t n)
         }
 }
 
-/* ---- the table of functions; checks and messages as in sampler_plain.c
- * -------------------------------------------------------------------------------------------- */
+/* ---- the table of functions; checks and messages as in sampler_plain.c ---- */
 
 void check_ids(const device_sampler &s, const int32_t *ids, size_t n, size_t already)
 {

@@ -85,8 +85,7 @@ void device_weights_train(device_model &model)
         }
 }
 
-/* ---- optimizer
- * -------------------------------------------------------------------------------------------- */
+/* ---- optimizer ----------------------------------------------------------- */
 
 namespace
 {
@@ -139,8 +138,7 @@ void device_step(device_model &model, const cn_step_options &options, cn_step_re
     device_weights_refresh(model);
 }
 
-/* ---- files: the CPU path's own code, on copies in host memory
- * -------------------------------------------------------------------------------------------- */
+/* ---- files: the CPU path's own code, on copies in host memory ------------ */
 
 namespace
 {

@@ -34,8 +34,7 @@ void zero_rows(const at::Tensor &x, size_t begin)
     memset(data(x) + begin * width, 0, (end - begin) * width * sizeof(float));
 }
 
-/* ---- pieces of a layer
- * --------------------------------------------------------------------------------------- */
+/* ---- pieces of a layer --------------------------------------------------- */
 
 /* norm of x (+ add, stored in sum) */
 struct norm_call {
@@ -242,9 +241,7 @@ kernel_gated gated_of(const torch_pass &p, const torch_layer_saved &s, const at:
     return a;
 }
 
-/* ---- a layer
- * --------------------------------------------------------------------------------------------------
- */
+/* ---- a layer ------------------------------------------------------------- */
 
 void take_saved(const torch_pass &p, torch_layer_saved &s)
 {
@@ -336,9 +333,7 @@ void attention_back(const torch_pass &p, const torch_layer_view &w, const torch_
     slab.release(mark);
 }
 
-/* ---- embedding
- * ------------------------------------------------------------------------------------------------
- */
+/* ---- embedding ----------------------------------------------------------- */
 
 void embed(const torch_pass &p, const at::Tensor &x)
 {

@@ -1,7 +1,9 @@
 /* The transformer over the packed rows of an atom: forward, and gradients written by hand.
  *
- *   x = embed[id];  per layer:  x += o(attention(rotate(qkv(norm(x)))));  x +=
- * down(gated(gate_up(norm(x))));  norm(x)
+ *     x  = embed[id]
+ *     x += o(attention(rotate(qkv(norm(x)))))      each layer
+ *     x += down(gated(gate_up(norm(x))))
+ *     norm(x)
  *
  * Everything between two matrix products is float.  Backward makes cheap things again (norm
  * outputs, the gated unit, attention probabilities); with checkpointing it makes the whole layer

@@ -1,10 +1,11 @@
 /* How an atom is packed: which tokens are computed, where their rows are, and which rows predict
  * which tokens.
  *
- *   sequences of one group          P P P a b | P P P c d e      prompt P P P is the same
- *   packed rows                     P P P | a | c d              computed once; last tokens predict
- * nothing segments                        [prompt] [a -> prompt] [c d -> prompt] head rows last P
- * (predicts a and c), a (b), c (d), d (e) */
+ *   sequences of one group   P P P a b | P P P c d e           prompt P P P is the same
+ *   packed rows              P P P | a | c d                   computed once; last tokens predict
+ *                                                              nothing
+ *   segments                 [prompt] [a -> prompt] [c d -> prompt]
+ *   head rows                last P (predicts a and c), a (b), c (d), d (e) */
 #ifndef CARNOT_MODEL_TORCH_PLAN_H
 #define CARNOT_MODEL_TORCH_PLAN_H
 

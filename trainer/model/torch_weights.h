@@ -1,7 +1,7 @@
 /* All weights of a model in one flat array, and views of it by place in the network.
  *
- *   [ matrices: embed | layer 0: q k v | o | gate up | down | layer 1 ... | head ][ vectors: norms,
- * biases ]
+ *   [ matrices: embed | layer 0: q k v | o | gate up | down | layer 1 ... | head ]
+ *   [ vectors: norms, biases ]
  *
  * Matrices that multiply the same input lie side by side, so that one product serves them; decay is
  * a prefix. */

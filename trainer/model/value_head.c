@@ -35,8 +35,7 @@ void value_head_close(struct value_head *head)
     memset(head, 0, sizeof *head);
 }
 
-/* ---- files -------------------------------------------------------------------------------------
- */
+/* ---- files --------------------------------------------------------------- */
 
 static size_t buffers_of(const struct value_head *head, size_t array, float *data,
                          struct cn_buffer *out)

@@ -1,7 +1,7 @@
 /* The value function's own numbers: a weight per input, perhaps a bias, their gradient and moments.
  *
- *     torch    V = w . h + b over the final hidden row h that predicts the token: hidden + 1
- * numbers table    V = w[state]: one number per state, no bias
+ *     torch    V = w . h + b over the final hidden row h that predicts the token: hidden + 1 numbers
+ *     table    V = w[state]: one number per state, no bias
  *
  * They start at 0, so that a policy's first advantages are those without a critic.  Both back ends
  * hold one; it is saved in a file of its own, because no reader of a policy's folder expects it

@@ -28,8 +28,7 @@ struct shown_head {
     double score;
 };
 
-/* ---- to bytes ---------------------------------------------------------------------------------
- */
+/* ---- to bytes ------------------------------------------------------------ */
 
 static enum cn_status put(struct cn_str *out, const void *bytes, size_t n)
 {
@@ -109,8 +108,7 @@ enum cn_status ahead_pack(const struct experience_result *r, const struct cn_met
     return states_put(recipe, STATES_SAMPLING, out);
 }
 
-/* ---- and back ---------------------------------------------------------------------------------
- */
+/* ---- and back ------------------------------------------------------------ */
 
 static enum cn_status need(const struct cn_text *from, uint64_t n)
 {
@@ -219,8 +217,7 @@ enum cn_status ahead_unpack(struct cn_text bytes, const struct cn_recipe *recipe
     return states_take(recipe, STATES_SAMPLING, &bytes);
 }
 
-/* ---- in a row ---------------------------------------------------------------------------------
- */
+/* ---- in a row ------------------------------------------------------------ */
 
 enum cn_status ahead_add(struct ahead *ahead, struct cn_str *take_bytes)
 {
@@ -258,8 +255,7 @@ void ahead_free(struct ahead *ahead)
     ahead->n = 0;
 }
 
-/* ---- file -------------------------------------------------------------------------------------
- */
+/* ---- file ---------------------------------------------------------------- */
 
 enum cn_status ahead_save(const struct ahead *ahead, const char *path)
 {

@@ -37,8 +37,7 @@ struct gradient_sum {
     enum cn_status begun;   /* how beginning went */
 };
 
-/* ---- adding -----------------------------------------------------------------------------------
- */
+/* ---- adding -------------------------------------------------------------- */
 
 static uint32_t bits_of(float x)
 {
@@ -132,8 +131,7 @@ enum cn_status gradient_sum_add(struct gradient_sum *g)
     return g->first ? cn_model_fixed_add(g->options.model, g->limit) : CN_OK;
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 static void read_thread(void *self, size_t thread)
 {
@@ -296,8 +294,7 @@ enum cn_status gradient_sum_end(struct gradient_sum *g, bool wanted)
     return CN_OK;
 }
 
-/* ---- begin, open, close -----------------------------------------------------------------------
- */
+/* ---- begin, open, close -------------------------------------------------- */
 
 static void clear_thread(void *self, size_t thread)
 {

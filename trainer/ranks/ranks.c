@@ -20,8 +20,7 @@ struct rank_facts {
     int32_t n_cores, online, node;
 };
 
-/* ---- this rank --------------------------------------------------------------------------------
- */
+/* ---- this rank ----------------------------------------------------------- */
 
 static uint64_t mix(uint64_t hash, const void *data, size_t n)
 {
@@ -81,8 +80,7 @@ static void describe(const struct session *s, struct rank_facts *out)
     if (cn_comm_size(s->comm) > 1) out->program = hash_of_program();
 }
 
-/* ---- all ranks --------------------------------------------------------------------------------
- */
+/* ---- all ranks ----------------------------------------------------------- */
 
 static enum cn_status exchange(struct session *s, struct rank_facts *facts)
 {
@@ -168,8 +166,7 @@ static enum cn_status meet(struct session *s)
     return CN_OK;
 }
 
-/* ---- start and end ----------------------------------------------------------------------------
- */
+/* ---- start and end ------------------------------------------------------- */
 
 enum cn_status ranks_configure(struct session *s, int argc, char **argv)
 {

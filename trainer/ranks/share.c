@@ -34,8 +34,7 @@ enum cn_status share_among(const struct cn_comm *comm, const size_t *cost, size_
     return CN_OK;
 }
 
-/* ---- atoms ------------------------------------------------------------------------------------
- */
+/* ---- atoms --------------------------------------------------------------- */
 
 /* Tokens that an atom computes: a prompt that a group shares counts once. */
 static size_t atom_cost(const struct cn_batch *batch, struct cn_span atom)
@@ -80,8 +79,7 @@ enum cn_status share_column(struct cn_comm *comm, const struct share_atoms *atom
     return cn_comm_gather(comm, &data, atoms->token);
 }
 
-/* ---- runs of bytes ----------------------------------------------------------------------------
- */
+/* ---- runs of bytes ------------------------------------------------------- */
 
 /* Bytes of every rank, end to end; rank r's are [start[r], start[r+1]). */
 struct parcel {
@@ -129,8 +127,7 @@ static enum cn_status send(struct cn_comm *comm, const struct parcel *p, const c
     return cn_comm_gather(comm, &data, p->start);
 }
 
-/* ---- answers ----------------------------------------------------------------------------------
- */
+/* ---- answers ------------------------------------------------------------- */
 
 /* What is told about an answer before its arrays. */
 struct answer_head {
@@ -208,8 +205,7 @@ static enum cn_status exchange_answers(struct cn_comm *comm, struct answer *answ
     return CN_OK;
 }
 
-/* ---- scores -----------------------------------------------------------------------------------
- */
+/* ---- scores -------------------------------------------------------------- */
 
 static enum cn_status exchange_scored(struct cn_comm *comm, struct scored *scored,
                                       const struct owned *o, struct cn_arena *arena)
@@ -391,8 +387,7 @@ enum cn_status share_answering(struct share_round *r)
     return r->metrics ? share_metrics(r->comm, &own, arena, r->metrics) : CN_OK;
 }
 
-/* ---- metrics ----------------------------------------------------------------------------------
- */
+/* ---- metrics ------------------------------------------------------------- */
 
 struct metric_head {
     uint64_t name;

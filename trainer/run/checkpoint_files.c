@@ -81,8 +81,7 @@ static enum cn_status sum_file(const char *path, struct sum *sum)
     return status;
 }
 
-/* ---- the list ---------------------------------------------------------------------------------
- */
+/* ---- the list ------------------------------------------------------------ */
 
 /* Where a checkpoint's files are. */
 static const char *const places[] = {"", "state/", "last/", "critic/", "critic/state/"};

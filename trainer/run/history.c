@@ -58,9 +58,7 @@ enum cn_status history_file(const char *folder, const char *name, struct cn_json
     return status;
 }
 
-/* ---- metrics
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- metrics ------------------------------------------------------------- */
 
 static enum cn_status find_series(struct history *history, const char *name,
                                   struct history_series **out)

@@ -28,8 +28,7 @@ struct record {
     size_t n_keys;
 };
 
-/* ---- open and close
- * --------------------------------------------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------ */
 
 static void record_free(struct record *record)
 {
@@ -99,9 +98,7 @@ static enum cn_status segment_path(const struct record *record, bool closed, str
                          cn_store_ending(record->type));
 }
 
-/* ---- columns
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- columns ------------------------------------------------------------- */
 
 static enum cn_dtype dtype_in_memory(const struct cn_column_info *info)
 {
@@ -193,8 +190,7 @@ static enum cn_status append_sequences(struct record *record, const struct cn_ba
     return CN_OK;
 }
 
-/* ---- what the file says about itself
- * ---------------------------------------------------------------------------- */
+/* ---- what the file says about itself ------------------------------------- */
 
 static enum cn_status describe_enumeration(struct cn_store *store, const char *name,
                                            const char *const *words, size_t n)
@@ -263,9 +259,7 @@ static enum cn_status describe_file(const struct record *record)
     return CN_OK;
 }
 
-/* ---- segments
- * ---------------------------------------------------------------------------------------------------
- */
+/* ---- segments ------------------------------------------------------------ */
 
 static enum cn_status open_segment(struct record *record, uint64_t step)
 {

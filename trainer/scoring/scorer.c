@@ -40,7 +40,7 @@ struct scorer {
     double busy;
 };
 
-/* ---- the thread ----------------------------------------------------------------------------- */
+/* ---- the thread ---------------------------------------------------------- */
 
 /* New answers [*begin, *end) of `ready`; waits for some unless `poll`.  False: there are no more.
  */
@@ -113,7 +113,7 @@ static void *run_thread(void *self)
     return NULL;
 }
 
-/* ---- a round -------------------------------------------------------------------------------- */
+/* ---- a round ------------------------------------------------------------- */
 
 /* A service of our own that has died is started again. */
 static enum cn_status connect_client(struct scorer *s)
@@ -226,7 +226,7 @@ void scorer_abandon(struct scorer *s)
     join(s);
 }
 
-/* ---- opening and closing -------------------------------------------------------------------- */
+/* ---- opening and closing ------------------------------------------------- */
 
 enum cn_status scorer_open(const struct scoring *scoring, const struct cn_service_settings *service,
                            struct cn_text config, struct scorer **out)

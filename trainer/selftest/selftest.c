@@ -24,8 +24,7 @@ static enum cn_status try_spec(struct tester *tester, const struct spec *spec,
     return refused ? CN_OK : check(tester, spec);
 }
 
-/* ---- which combinations ------------------------------------------------------------------------
- */
+/* ---- which combinations -------------------------------------------------- */
 
 /* Rows x aggregations x entropy methods, and rows x aggregations x divergences. */
 static enum cn_status over_rows(struct tester *tester, check_function *check)
@@ -67,8 +66,7 @@ static enum cn_status over_axes(struct tester *tester, check_function *check)
     return CN_OK;
 }
 
-/* ---- families ----------------------------------------------------------------------------------
- */
+/* ---- families ------------------------------------------------------------ */
 
 static enum cn_status over_everything(struct tester *tester, check_function *check)
 {
@@ -264,8 +262,7 @@ static enum cn_status over_goldens(struct tester *tester, check_function *unused
     return CN_OK;
 }
 
-/* ---- the command -------------------------------------------------------------------------------
- */
+/* ---- the command --------------------------------------------------------- */
 
 static const struct family {
     const char *name, *what;

@@ -82,8 +82,7 @@ enum cn_status spec_apply(const struct spec *spec, struct trial *trial, bool *re
     return CN_OK;
 }
 
-/* ---- other values of an option -----------------------------------------------------------------
- */
+/* ---- other values of an option ------------------------------------------- */
 
 /* Numbers that are tried, besides multiples of the default. */
 static const double numbers[] = {0.05, 0.3, 0.5, 0.9, 1, 1.5, 2, 3, 8, 0, -1};

@@ -214,8 +214,7 @@ void trial_on_policy(struct trial *trial)
     memcpy(trial->channel[CN_CHANNEL_value], b->value_old, b->n_tokens * sizeof(double));
 }
 
-/* ---- signature ---------------------------------------------------------------------------------
- */
+/* ---- signature ----------------------------------------------------------- */
 
 static void mix(uint64_t *hash, const void *bytes, size_t n)
 {

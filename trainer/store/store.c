@@ -86,9 +86,7 @@ static void store_free(struct cn_store *store)
     free(store);
 }
 
-/* ---- opening
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- opening ------------------------------------------------------------- */
 
 static enum cn_status store_start(const char *type, const char *path, bool writing,
                                   struct cn_store **out)
@@ -132,9 +130,7 @@ enum cn_status cn_store_rename(struct cn_store *store, const char *path)
     return CN_OK;
 }
 
-/* ---- series
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- series -------------------------------------------------------------- */
 
 static struct store_series *find_series(const struct cn_store *store, const char *name)
 {
@@ -283,9 +279,7 @@ enum cn_status cn_store_read(struct cn_store *store, size_t begin, const struct 
     return status;
 }
 
-/* ---- attributes
- * -------------------------------------------------------------------------------------------------
- */
+/* ---- attributes ---------------------------------------------------------- */
 
 enum cn_status cn_store_attribute(struct cn_store *store, const char *name, const char *key,
                                   const char *value)
@@ -323,9 +317,7 @@ enum cn_status cn_store_attribute_read(struct cn_store *store, const char *name,
     return store->backend->attribute(store, name, key, out);
 }
 
-/* ---- closing
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- closing ------------------------------------------------------------- */
 
 /* fsync of a file or folder by name. */
 static enum cn_status sync_path(const char *path)

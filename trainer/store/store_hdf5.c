@@ -19,9 +19,7 @@ struct hdf5 {
     hid_t file;
 };
 
-/* ---- errors
- * -----------------------------------------------------------------------------------------------------
- */
+/* ---- errors -------------------------------------------------------------- */
 
 struct reason {
     char text[256];
@@ -53,9 +51,7 @@ static void calm_library(void)
     H5Eset_auto2(H5E_DEFAULT, NULL, NULL);
 }
 
-/* ---- types
- * ------------------------------------------------------------------------------------------------------
- */
+/* ---- types --------------------------------------------------------------- */
 
 static hid_t native_type(enum cn_dtype dtype)
 {
@@ -126,9 +122,7 @@ static enum cn_dtype dtype_of(hid_t type)
     return H5Tget_sign(type) == H5T_SGN_NONE ? without[size] : with_sign[size];
 }
 
-/* ---- writing
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------- */
 
 static enum cn_status hdf5_create(struct cn_store *store)
 {
@@ -234,9 +228,7 @@ static enum cn_status hdf5_finish(struct cn_store *store)
     return CN_OK;
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 /* Adds one array of the file; called for every object. */
 static herr_t visit(hid_t file, const char *name, const H5O_info_t *info, void *data)

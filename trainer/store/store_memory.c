@@ -1,8 +1,8 @@
 /* The store without dependencies: rows wait in memory and become one safetensors file at close.
  *
  *     8 bytes  length of the header, little-endian
- *     header   JSON: {"/tokens/token": {"dtype": "I32", "shape": [n], "data_offsets": [begin,
- * end]}, ...,
+ *     header   JSON: {"/tokens/token": {"dtype": "I32", "shape": [n],
+ *                                       "data_offsets": [begin, end]}, ...,
  *                     "__metadata__": {"/|schema_name": "...", "/tokens/token|description": "..."}}
  *     data     every array, end to end
  *
@@ -26,9 +26,7 @@ struct memory {
     uint64_t data_begin;
 };
 
-/* ---- writing
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- writing ------------------------------------------------------------- */
 
 static enum cn_status start(struct cn_store *store, const char *path, int flags,
                             struct memory **out)
@@ -128,9 +126,7 @@ out:
     return status;
 }
 
-/* ---- reading
- * ----------------------------------------------------------------------------------------------------
- */
+/* ---- reading ------------------------------------------------------------- */
 
 static enum cn_status read_at(const struct cn_store *store, uint64_t offset, void *out,
                               size_t length)

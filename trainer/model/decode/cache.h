@@ -1,8 +1,8 @@
 /* Memory for keys and values: blocks of 32 tokens that slots refer to and share.
  *
  *     slot 0: [ 7 | 3 | 9 ]      a fork refers to the blocks of its parent; whoever writes into a
- * block that others slot 1: [ 7 | 3 | 4 ]      refer to gets a copy first (only the last,
- * unfinished block is ever written)
+ *     slot 1: [ 7 | 3 | 4 ]      block that others refer to gets a copy first (only the last,
+ *                                unfinished block is ever written)
  *
  * Every block in use is referred to by a slot and a slot refers to at most `slot_blocks`, so slots
  * x slot_blocks blocks always suffice.  Pages that were never written take no memory. */

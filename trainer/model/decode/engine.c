@@ -21,7 +21,7 @@ struct engine {
     enum cn_status *status;      /* (slots): of one step's draws */
 };
 
-/* ---- open and close -------------------------------------------------------- */
+/* ---- open and close ------------------------------------------------------ */
 
 static enum cn_status check_settings(const struct engine_settings *settings)
 {
@@ -120,7 +120,7 @@ size_t engine_blocks_used(const struct engine *engine, size_t *all)
     return *all - cache->n_spare;
 }
 
-/* ---- slots ----------------------------------------------------------------- */
+/* ---- slots --------------------------------------------------------------- */
 
 static enum cn_status check_ids(const struct engine *engine, const int32_t *ids, size_t n,
                                 size_t already)
@@ -223,7 +223,7 @@ void engine_slot_close(struct engine *engine, size_t slot)
     engine->slots[slot].open = false;
 }
 
-/* ---- step ------------------------------------------------------------------ */
+/* ---- step ---------------------------------------------------------------- */
 
 struct step_draws {
     struct engine *engine;
@@ -334,7 +334,7 @@ enum cn_status engine_step(struct engine *engine, const size_t *slots, size_t n,
     return CN_OK;
 }
 
-/* ---- score ----------------------------------------------------------------- */
+/* ---- score --------------------------------------------------------------- */
 
 struct score_rows {
     struct engine *engine;

@@ -1,7 +1,8 @@
 /* One pass of rows through the layers, all threads together.
  *
- *     norm | q k v | rotate, keep, attend | o, add | norm | gate up, gated | down, add        "|"
- * is a barrier
+ *     norm | q k v | rotate, keep, attend | o, add | norm | gate up, gated | down, add
+ *
+ * and "|" is a barrier.
  *
  * Products are split by outputs, norms by rows, attention by (key head, rows).  Since kernels give
  * a row the same bits in any company, the split is free.

@@ -1,12 +1,14 @@
 /* Matrix products of the decode engine; included by kernels_*.c once per instruction set.
  *
- * out[r, j] = sum over k of x[r, k] w[j, k], always as the one chain acc = fma(x, w, acc), k = 0,
- * 1, 2 ...
+ *     out[r, j] = sum over k of x[r, k] w[j, k]
  *
- *   few rows (<= FEW_ROWS)  lanes are outputs: LANES rows of w are transposed in registers, x is
- * broadcast.  The weights stay in place and stream once: the memory's speed. more rows lanes are
- * rows: x is packed (k, lanes), w is broadcast straight from its place.  A tile is TILE_COLUMNS
- * outputs x 2 vectors of rows in registers: the arithmetic's speed.
+ * always as the one chain acc = fma(x, w, acc), k = 0, 1, 2 ...
+ *
+ *   few rows   <= FEW_ROWS.  Lanes are outputs: LANES rows of w are transposed in registers, x is
+ *              broadcast.  The weights stay in place and stream once: the memory's speed.
+ *   more rows  Lanes are rows: x is packed (k, lanes), w is broadcast straight from its place.  A
+ *              tile is TILE_COLUMNS outputs x 2 vectors of rows in registers: the arithmetic's
+ *              speed.
  *
  * Packed x of many rows: blocks of 2 LANES, at the end LANES, rows: block at row b starts at float
  * b k, entry [k][row]. */
@@ -20,7 +22,7 @@ INLINE size_t block_width(size_t rows_left)
     return rows_left > LANES ? 2 * LANES : LANES;
 }
 
-/* ---- input ----------------------------------------------------------------- */
+/* ---- input --------------------------------------------------------------- */
 
 static void pack_block(const struct kernel_pack *p, size_t block, size_t width)
 {
@@ -65,7 +67,7 @@ static void pack(const struct kernel_pack *p)
     }
 }
 
-/* ---- few rows -------------------------------------------------------------- */
+/* ---- few rows ------------------------------------------------------------ */
 
 /* LANES outputs of `rows` (a constant after inlining) rows; w: LANES row pointers. */
 INLINE void few_tile(const struct kernel_product *p, const float *const w[LANES], const float *next,
@@ -154,7 +156,7 @@ static void few_part(const struct kernel_product *p, const struct share *share)
     // clang-format on
 }
 
-/* ---- many rows ------------------------------------------------------------- */
+/* ---- many rows ----------------------------------------------------------- */
 
 /* `columns` outputs from j on x `vectors` vectors of rows from `row` on (constants after inlining).
  */

@@ -59,7 +59,7 @@ struct device_row_kernels {
     int (*draw)(const struct rows_draw_call *call, void *stream);
 };
 
-/* ---- statistics */
+/* ---- statistics ---------------------------------------------------------- */
 
 /* Over some tokens: e = exp(z - max), sum of e and of e (z - max). */
 struct rows_sum {
@@ -118,7 +118,7 @@ ROWS_FUNCTION void rows_stats_finish(const struct rows_call *a, size_t row, stru
     a->entropy[row] = (float)(log(s.sum) - s.weighted / s.sum);
 }
 
-/* ---- gradient: -p (d_logp + d_entropy (log p + H)) scale */
+/* ---- gradient: -p (d_logp + d_entropy (log p + H)) scale ----------------- */
 
 ROWS_FUNCTION void rows_gradient_thread(const struct rows_call *a, size_t row, uint32_t thread,
                                         uint32_t threads)
@@ -130,7 +130,7 @@ ROWS_FUNCTION void rows_gradient_thread(const struct rows_call *a, size_t row, u
     }
 }
 
-/* ---- draw */
+/* ---- draw ---------------------------------------------------------------- */
 
 /* Philox4x32-10, as trainer/core/rng.c; one block. */
 ROWS_FUNCTION void rows_philox(uint32_t c[4], uint32_t k0, uint32_t k1)

@@ -6,8 +6,8 @@
  *     H = -sum p log p              dH / dz_j = -p_j (log p_j + H)
  * and over a set S (top-p or top-k; membership has no gradient), P = sum over S of p, q = p / P:
  *     renormalised  H_S = -sum_S q log q     dH_S / dz_j = -[j in S] q_j (log q_j + H_S)
- *     partial       E_S = -sum_S p log p     dE_S / dz_k = -[k in S] p_k (log p_k + 1) + p_k (P -
- * E_S) */
+ *     partial       E_S = -sum_S p log p     dE_S / dz_k = -[k in S] p_k (log p_k + 1)
+ *                                                          + p_k (P - E_S) */
 
 enum { SUM_BLOCK = 1024 }; /* floats added before the sum moves to double */
 
