@@ -1,10 +1,14 @@
 /* carnot bench scaling-model: what a step would cost on many GPUs, by plain arithmetic.
  *
- *   compute    = 8 N tokens / (GPUs x peak x share)      6 N a token forward and backward, 2 N
- * scored decode     = steps of decoding x 2 N bytes / (memory bandwidth x share)   weights read
- * once a step exchange   = 2 (P-1)/P x bytes of the sum / bandwidth + 2 (P-1) x latency step =
- * compute + decode + exchange              nothing overlaps: an upper bound memory     = weights +
- * gradient sums + optimizer + activations; ZeRO-1 divides the optimizer by P
+ *     compute    8 N tokens / (GPUs x peak x share)
+ *                6 N a token forward and backward, 2 N scored
+ *     decode     steps of decoding x the longer of
+ *                    2 N bytes / (memory bandwidth x its share)    weights are read once a step
+ *                    2 N sequences / (GPUs x peak x share)
+ *     exchange   2 (P-1)/P x bytes of the sum / bandwidth + 2 (P-1) x latency
+ *     step       their sum: nothing overlaps
+ *     memory     weights + gradient sums + optimizer + activations
+ *                ZeRO-1 divides the optimizer by P
  *
  * The bandwidth is that of a GPU's own link inside a host and its share of the network beyond it;
  * an exchange over several hosts goes at the slower one. */
@@ -34,6 +38,8 @@ static const struct input {
     {"tokens", 2048, "assumed: tokens of an answer, its prompt included"},
     {"gradient_bytes", 8, "deterministic sums of 64-bit integers; 4: run.deterministic=false"},
     {"activation_gb", 8, "assumed: activations of one atom and caches"},
+    {"parameters", 0, "0: 0.494e9 and 7.6e9 (Qwen2.5-0.5B and 7B)"},
+    {"gpus", 0, "0: 8, 64 and 512"},
 };
 enum {
     PEAK,
@@ -49,14 +55,19 @@ enum {
     TOKENS,
     GRADIENT,
     ACTIVATIONS,
+    PARAMETERS,
+    GPUS,
     INPUTS
 };
 
-static const struct size {
-    const char *name;
-    double parameters;
-} models[] = {{"0.5B", 0.494e9}, {"7B", 7.6e9}};
-static const double gpus[] = {8, 64, 512};
+static const double models[] = {0.494e9, 7.6e9}, gpus[] = {8, 64, 512};
+enum { MODELS = sizeof models / sizeof *models, WORLDS = sizeof gpus / sizeof *gpus };
+
+/* Value i of a list, or the one that takes its place. */
+static double or_one(double one, const double *list, int i)
+{
+    return one > 0 ? one : list[i];
+}
 
 struct cost {
     double compute, decode, exchange, plain_gb, sharded_gb;
@@ -68,8 +79,11 @@ static struct cost cost_of(const double in[INPUTS], double n, double p)
     const double rate = 1e9 * (p > in[PER_HOST] ? in[BETWEEN] : in[INSIDE]);
     const double fixed = n * (2 + in[GRADIENT]) / 1e9 + in[ACTIVATIONS];
     const double optimizer = n * 12 / 1e9; /* master weights and two moments in floats */
-    return (struct cost){.compute = 8 * n * tokens / (p * 1e12 * in[PEAK] * in[SHARE]),
-                         .decode = in[TOKENS] * 2 * n / (1e9 * in[MEMORY_RATE] * in[DECODE_SHARE]),
+    const double flops = 1e12 * in[PEAK] * in[SHARE];
+    const double reading = 2 * n / (1e9 * in[MEMORY_RATE] * in[DECODE_SHARE]),
+                 computing = 2 * n * in[SEQUENCES] / (p * flops);
+    return (struct cost){.compute = 8 * n * tokens / (p * flops),
+                         .decode = in[TOKENS] * (reading > computing ? reading : computing),
                          .exchange = 2 * (p - 1) / p * n * in[GRADIENT] / rate +
                                      2 * (p - 1) * 1e-6 * in[LATENCY],
                          .plain_gb = fixed + optimizer,
@@ -106,21 +120,23 @@ enum cn_status bench_scaling(const struct bench_options *options)
         cn_log_info("input  %-14s %8g  %s", defaults[i].name, in[i],
                     in[i] < defaults[i].value || in[i] > defaults[i].value ? "command line"
                                                                            : defaults[i].source);
-    for (int m = 0; m < 2; m++)
-        for (int g = 0; g < 3; g++) {
-            const struct cost c = cost_of(in, models[m].parameters, gpus[g]);
-            cn_log_info("%-4s on %3g GPUs: step %8.2f s = compute %8.2f + decode %.2f + exchange "
+    const int n_models = in[PARAMETERS] > 0 ? 1 : MODELS, n_worlds = in[GPUS] > 0 ? 1 : WORLDS;
+    for (int m = 0; m < n_models; m++)
+        for (int g = 0; g < n_worlds; g++) {
+            const double n = or_one(in[PARAMETERS], models, m), p = or_one(in[GPUS], gpus, g);
+            const struct cost c = cost_of(in, n, p);
+            cn_log_info("%.3gB on %3g GPUs: step %8.2f s = compute %8.2f + decode %.2f + exchange "
                         "%.3f; memory %.1f GB, with ZeRO-1 %.1f GB (%s in %g)",
-                        models[m].name, gpus[g], c.compute + c.decode + c.exchange, c.compute,
-                        c.decode, c.exchange, c.plain_gb, c.sharded_gb,
+                        1e-9 * n, p, c.compute + c.decode + c.exchange, c.compute, c.decode,
+                        c.exchange, c.plain_gb, c.sharded_gb,
                         c.plain_gb <= in[MEMORY]     ? "both fit"
                         : c.sharded_gb <= in[MEMORY] ? "only ZeRO-1 fits"
                                                      : "neither fits",
                         in[MEMORY]);
         }
-    for (int g = 0; g < 3; g++) {
-        const double each = 2 + in[GRADIENT] + 12 / gpus[g];
-        cn_log_info("ZeRO-1 on %3g GPUs fits up to %.1fB parameters", gpus[g],
+    for (int g = 0; g < n_worlds; g++) {
+        const double p = or_one(in[GPUS], gpus, g), each = 2 + in[GRADIENT] + 12 / p;
+        cn_log_info("ZeRO-1 on %3g GPUs fits up to %.1fB parameters", p,
                     (in[MEMORY] - in[ACTIVATIONS]) / each);
     }
     return CN_OK;
