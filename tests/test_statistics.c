@@ -50,18 +50,6 @@ TEST(majority_counts_votes_and_shares_ties)
     CHECK_NEAR(statistics_majority(NULL, NULL, 0), 0, 0);
 }
 
-TEST(majority_at_k_takes_blocks_and_leaves_the_rest_out)
-{
-    const bool right[5] = {true, false, false, true, true};
-    const int32_t answer[5] = {0, 1, 1, 0, 0};
-    CHECK_NEAR(statistics_majority_at_k(answer, right, 5, 1), 0.6, 1e-15);
-    CHECK_NEAR(statistics_majority_at_k(answer, right, 5, 2), 0.5,
-               1e-15); /* tie, tie; the fifth is left out */
-    CHECK_NEAR(statistics_majority_at_k(answer, right, 5, 5), 1, 0);
-    CHECK(isnan(statistics_majority_at_k(answer, right, 5, 6)));
-    CHECK(isnan(statistics_majority_at_k(answer, right, 5, 0)));
-}
-
 TEST(equal_texts_get_equal_numbers)
 {
     struct cn_text text[6] = {cn_text("8"), cn_text(""), cn_text("9"),

@@ -1,8 +1,6 @@
 /* The list of entropy methods: one line each. */
 #include "carnot/entropy.h"
 
-#include <string.h>
-
 #define ENTROPIES(X)                                                                               \
     X(bonus)                                                                                       \
     X(adaptive)                                                                                    \
@@ -29,10 +27,3 @@ const struct cn_entropy *const cn_entropies[] = {
     ENTROPIES(X)
 #undef X
         NULL};
-
-const struct cn_entropy *cn_entropy_find(const char *name)
-{
-    for (const struct cn_entropy *const *method = cn_entropies; *method; method++)
-        if (strcmp((*method)->name, name) == 0) return *method;
-    return NULL;
-}

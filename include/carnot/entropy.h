@@ -39,7 +39,6 @@ struct cn_entropy {
 
 /* All methods, in the order of the list; NULL-terminated. */
 extern const struct cn_entropy *const cn_entropies[];
-const struct cn_entropy *cn_entropy_find(const char *name); /* NULL if there is none */
 
 #ifdef __cplusplus
 }

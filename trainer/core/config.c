@@ -118,19 +118,6 @@ static enum cn_status read_argument(struct config *config, const char *const *ar
     return read_override(config, key, equals ? equals + 1 : arguments[(*index)++], order);
 }
 
-static enum cn_status keep_arguments(struct config *config, const char *const *arguments,
-                                     size_t count)
-{
-    CN_TRY(CN_NEW(&config->arena, count, &config->arguments));
-    for (size_t i = 0; i < count; i++) {
-        char *copy;
-        CN_TRY(cn_arena_text(&config->arena, arguments[i], strlen(arguments[i]), &copy));
-        config->arguments[i] = copy;
-    }
-    config->n_arguments = count;
-    return CN_OK;
-}
-
 enum cn_status config_open(const struct config_schema *schema, const char *const *arguments,
                            size_t count, struct config **out)
 {
@@ -139,7 +126,6 @@ enum cn_status config_open(const struct config_schema *schema, const char *const
     config->schema = schema;
     enum cn_status status;
     CN_TRY_GOTO(cn_json_new(CN_JSON_OBJECT, &config->root), out);
-    CN_TRY_GOTO(keep_arguments(config, arguments, count), out);
     for (size_t i = 0; i < count;)
         CN_TRY_GOTO(read_argument(config, arguments, count, &i), out);
     CN_TRY_GOTO(config_check(config), out);
@@ -167,11 +153,4 @@ const struct cn_json *config_root(const struct config *config)
 const struct cn_json *config_section(const struct config *config, const char *name)
 {
     return cn_json_get(config->root, name);
-}
-
-enum cn_status config_print_arguments(struct config *config, struct cn_str *out)
-{
-    for (size_t i = 0; i < config->n_arguments; i++)
-        CN_TRY(cn_str_format(out, "%s\n", config->arguments[i]));
-    return CN_OK;
 }

@@ -65,13 +65,10 @@ enum cn_status config_check_resume(struct config *config, const struct cn_json *
                                    const char *name, bool force);
 
 /* One line per value that differs from preset and default: "optimizer.lr = 1e-05 (gsm8k.json:12;
- * default 1e-06)". */
+ * otherwise 1e-06)". */
 enum cn_status config_print_changes(struct config *config, struct cn_str *out);
 
 /* One line per value, aligned: path, value, origin (carnot config show). */
 enum cn_status config_print_values(struct config *config, struct cn_str *out);
-
-/* The arguments as they were given, one per line (overrides.txt). */
-enum cn_status config_print_arguments(struct config *config, struct cn_str *out);
 
 #endif

@@ -19,8 +19,6 @@ struct config {
     struct cn_json *root;
     struct config_origin *origins;
     size_t n_origins, origins_capacity;
-    const char **arguments;
-    size_t n_arguments;
 };
 
 /* The argument that is being read. */

@@ -38,15 +38,6 @@ double statistics_majority(const int32_t *answer, const bool *right, size_t n)
     return tied ? (double)good / (double)tied : 0;
 }
 
-double statistics_majority_at_k(const int32_t *answer, const bool *right, size_t n, size_t k)
-{
-    if (k < 1 || k > n) return NAN;
-    double sum = 0;
-    for (size_t block = 0; block < n / k; block++)
-        sum += statistics_majority(answer + block * k, right + block * k, k);
-    return sum / (double)(n / k);
-}
-
 void statistics_same(const struct cn_text *text, size_t n, int32_t *answer)
 {
     int32_t next = 0;

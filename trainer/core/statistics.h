@@ -16,10 +16,6 @@ double statistics_pass_at_k(size_t n, size_t c, size_t k);
  * voted: 0. Deviation: Wang et al. 2023 (self-consistency) leave ties open. */
 double statistics_majority(const int32_t *answer, const bool *right, size_t n);
 
-/* maj@k: the mean of the majority votes of answers 0..k-1, k..2k-1, ...; a rest of fewer than k is
- * left out. Needs 1 <= k <= n, else NaN. */
-double statistics_majority_at_k(const int32_t *answer, const bool *right, size_t n, size_t k);
-
 /* Numbers equal texts equally, 0, 1, 2 ... in order of first occurrence; an empty text gets -1.
  * text (n) -> answer (n).  Takes n^2 comparisons: n is the samples of one problem. */
 void statistics_same(const struct cn_text *text, size_t n, int32_t *answer);
