@@ -175,7 +175,16 @@ TEST(the_small_files_give_stops_and_padding_or_are_refused)
     CHECK(n == 2 && stops[0] == 1 && stops[1] == 3);
     cn_tokenizer_close(tokenizer);
     write_in(folder, "config.json", cn_text("{\"eos_token_id\":9}"));
-    CHECK_FAILS(open_text(cn_text(json), NULL, &tokenizer), CN_ERR_DATA, "eos_token_id is 9");
+    CHECK_FAILS(open_text(cn_text(json), NULL, &tokenizer), CN_ERR_DATA,
+                "/config.json: eos_token_id is 9");
+    static const char *const not_ids[] = {"\"3\"", "2.5", "[1, [3]]", "{}"};
+    for (size_t i = 0; i < sizeof not_ids / sizeof *not_ids; i++) {
+        char text[64];
+        snprintf(text, sizeof text, "{\"eos_token_id\": %s}", not_ids[i]);
+        write_in(folder, "generation_config.json", cn_text(text));
+        CHECK_FAILS(open_text(cn_text(json), NULL, &tokenizer), CN_ERR_DATA,
+                    "/generation_config.json: eos_token_id must be an id");
+    }
     CHECK_FAILS(cn_tokenizer_open("no/such/folder", "auto", &tokenizer), CN_ERR_IO,
                 "no/such/folder/tokenizer.json");
 }

@@ -2,6 +2,7 @@
  * template. */
 #include "impl.h"
 
+#include <math.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -43,19 +44,23 @@ static struct cn_text token_text(const struct cn_json *config, const char *key)
     return cn_json_text(node);
 }
 
-/* Ids under `key`: a number or a list of numbers. */
-static enum cn_status add_stop_ids(struct cn_tokenizer *tokenizer, const struct cn_json *config,
-                                   const char *key)
+/* "eos_token_id" of a file: an id or a list of ids; absent or null: none. */
+static enum cn_status add_stop_ids(struct cn_tokenizer *tokenizer, enum tokenizer_file file,
+                                   const struct cn_json *config)
 {
-    const struct cn_json *node = cn_json_get(config, key);
-    bool list = cn_json_kind(node) == CN_JSON_LIST;
-    if (!list && cn_json_kind(node) != CN_JSON_NUMBER) return CN_OK;
+    const struct cn_json *node = cn_json_get(config, "eos_token_id");
+    const bool list = cn_json_kind(node) == CN_JSON_LIST;
+    if (cn_json_kind(node) == CN_JSON_NULL) return CN_OK;
     for (const struct cn_json *n = list ? cn_json_first(node) : node; n;
          n = list ? cn_json_next(n) : NULL) {
         double id = cn_json_number(n);
+        if (cn_json_kind(n) != CN_JSON_NUMBER || id != floor(id))
+            return cn_fail(CN_ERR_DATA, "%s/%s: eos_token_id must be an id or a list of ids",
+                           tokenizer->folder.data, tokenizer_file_name(file));
         if (!(id >= 0 && id < (double)tokenizer->vocab.size))
-            return cn_fail(CN_ERR_DATA, "%s: %s is %g, but the vocabulary has %zu ids",
-                           tokenizer->folder.data, key, id, tokenizer->vocab.size);
+            return cn_fail(CN_ERR_DATA, "%s/%s: eos_token_id is %g, but tokenizer.json has %zu ids",
+                           tokenizer->folder.data, tokenizer_file_name(file), id,
+                           tokenizer->vocab.size);
         CN_TRY(add_stop(tokenizer, (int32_t)id));
     }
     return CN_OK;
@@ -94,7 +99,7 @@ static enum cn_status read_tokens(struct cn_tokenizer *tokenizer, const struct c
         tokenizer->end = id;
     }
     const struct cn_json *source = generation ? generation : model;
-    CN_TRY(add_stop_ids(tokenizer, source, "eos_token_id"));
+    CN_TRY(add_stop_ids(tokenizer, generation ? FILE_GENERATION : FILE_MODEL, source));
     if (pad.length) tokenizer->pad = vocab_find_written(&tokenizer->vocab, pad);
     double id = cn_json_kind(cn_json_get(source, "pad_token_id")) == CN_JSON_NUMBER
                     ? cn_json_number(cn_json_get(source, "pad_token_id"))
