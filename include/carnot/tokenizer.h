@@ -32,8 +32,8 @@ struct cn_tokenizer;
 
 /* Opens tokenizer.json (and tokenizer_config.json, generation_config.json, config.json where
  * present) of a folder. template_name: "auto" detects from the folder; else "chatml", "qwen2",
- * "qwen3", "llama3", "smollm2", "plain". Fails: CN_ERR_DATA naming file and key for anything that
- * is not byte-level BPE or cannot be reproduced exactly. */
+ * "qwen3", "llama3", "llama3.1", "smollm2", "plain". Fails: CN_ERR_DATA naming file and key for
+ * anything that is not byte-level BPE or cannot be reproduced exactly. */
 enum cn_status cn_tokenizer_open(const char *folder, const char *template_name,
                                  struct cn_tokenizer **out);
 

@@ -226,7 +226,8 @@ static enum cn_status check_messages(const struct chat_template *chat, struct cn
         return cn_fail(CN_ERR_DATA,
                        "%.*s; give prompts that are rendered already ({\"rendered\": \"...\"} in "
                        "data rows, \"prompt\" or \"text\" in filters), or name one of the known "
-                       "templates (data.template: chatml, qwen2, qwen3, llama3, smollm2, plain)",
+                       "templates (data.template: chatml, qwen2, qwen3, llama3, llama3.1, smollm2, "
+                       "plain)",
                        (int)chat->reason.length, chat->reason.data);
     if (messages.count == 0)
         return cn_fail(CN_ERR_DATA, "a conversation needs at least one message");
