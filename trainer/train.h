@@ -42,9 +42,9 @@ void train_close(struct train *t); /* all but the session */
 /* The call that every plug-in of a step sees. */
 struct cn_loss_call train_call(struct train *t, uint64_t step);
 
-/* train_sample.c: batches and weights between the ranks that sample and those that learn.
- * ---------------------------------------------------------------------------------------------
- * Sees to it that the batch of `step` exists; collective. */
+/* ---- train_sample.c: batches and weights between the ranks that sample and those that learn ---- */
+
+/* Sees to it that the batch of `step` exists; collective. */
 enum cn_status train_sample(struct train *t, const struct cn_loss_call *call);
 /* Ranks that learn: takes that batch, or, if they sample themselves, makes it. */
 enum cn_status train_take(struct train *t, const struct cn_loss_call *call,
