@@ -40,7 +40,7 @@ table_run 20 8
 before=$(bytes)
 export OMPI_MCA_plm_rsh_agent=$work/agent HYDRA_LAUNCHER=ssh HYDRA_LAUNCHER_EXEC=$work/agent
 on_one timeout 120 "$source/launch/mpirun" --bin "$bin/carnot" -n 2 --hosts "$work/hosts" --threads 1 train "$work/run.json" \
-    "run.dir=\"$work/apart\"" > "$work/apart.log" 2>&1 || { fault "two hosts"; tail -n 5 "$work/apart.log"; exit 1; }
+    "run.dir=\"$work/apart\"" > "$work/apart.log" 2>&1 || { fault "two hosts"; cat "$work/apart.log"; exit 1; }
 moved=$(($(bytes) - before))
 same alone apart || fault "two hosts have other bits than one rank"
 for text in 'file .*hosts' 'rank 0: host host-one' 'rank 1: host host-two'; do
