@@ -111,6 +111,7 @@ enum cn_status cn_comm_scatter_sum(struct cn_comm *comm, const struct cn_comm_da
  * depend on it.  Of parts that exist at the same time, one may have queues: Open MPI 4.1 gives
  * windows of communications without a common rank one backing file.  Collective. */
 struct cn_comm_queue {
+    bool absent;    /* this MPI counts for nobody between these hosts: do not take */
     bool shared;    /* by several ranks */
     uint64_t begin; /* takes of the queues before */
     uint64_t own;   /* items taken, if it is not shared */

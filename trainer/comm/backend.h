@@ -39,7 +39,8 @@ struct comm_backend {
     enum cn_status (*gather)(void *self, const struct cn_comm_data *data, const size_t *start);
     enum cn_status (*scatter_sum)(void *self, const struct cn_comm_data *data, const size_t *start);
     /* A number that starts at 0 and grows by one with each take.  counter: once, collective; it is
-     * there when every rank has come back.  One rank counts by itself: `self` has neither. */
+     * there when every rank has come back; not every MPI can.  One rank counts by itself: `self`
+     * has neither. */
     enum cn_status (*counter)(void *self);
     enum cn_status (*take)(void *self, uint64_t *number);
     /* Letters outside of the collectives, for diagnosis: sends one to every other rank without

@@ -94,6 +94,22 @@ enum cn_status cn_comm_sum_finish(struct cn_comm *c, const char *what)
     return comm_leave(c, status);
 }
 
+/* Asks the back end for its counter, once; without one on some rank there is none for anybody. */
+static enum cn_status find_counter(struct cn_comm *c)
+{
+    if (c->counter || c->uncounted) return CN_OK;
+    double missing = c->backend->counter(c->self) != CN_OK;
+    const struct cn_comm_data data = {"ranks without a counter", CN_DTYPE_F64, &missing, 1};
+    CN_TRY(c->backend->maximum(c->self, &data, false));
+    c->uncounted = missing > 0;
+    c->counter = !c->uncounted;
+    if (c->uncounted)
+        cn_log_info(
+            "  this MPI has no one-sided communication between these hosts: work is divided "
+            "beforehand, and nobody helps a slow rank (Open MPI 4: OMPI_MCA_osc=pt2pt)");
+    return CN_OK;
+}
+
 /* The counter is never set back: a queue begins where all takes before it ended. */
 enum cn_status cn_comm_queue(struct cn_comm *c, struct cn_comm_queue *out)
 {
@@ -103,10 +119,10 @@ enum cn_status cn_comm_queue(struct cn_comm *c, struct cn_comm_queue *out)
     *out = (struct cn_comm_queue){.shared = false};
     CN_TRY(comm_enter(c, "queue", &data, &skip));
     if (skip) return CN_OK;
-    enum cn_status status = c->counter ? CN_OK : c->backend->counter(c->self);
-    c->counter = status == CN_OK;
-    if (status == CN_OK) status = c->backend->sum(c->self, &data);
-    out->shared = true;
+    enum cn_status status = find_counter(c);
+    if (status == CN_OK && c->counter) status = c->backend->sum(c->self, &data);
+    out->absent = c->uncounted;
+    out->shared = c->counter;
     out->begin = taken;
     return comm_leave(c, status);
 }

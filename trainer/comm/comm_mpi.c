@@ -311,9 +311,10 @@ static enum cn_status mpi_counter(void *self)
 {
     struct mpi *m = self;
     uint64_t *number;
-    CN_TRY(check(MPI_Win_allocate(m->rank ? 0 : 8, sizeof *number, MPI_INFO_NULL, m->all, &number,
-                                  &m->counter),
-                 "MPI_Win_allocate"));
+    const int code = MPI_Win_allocate(m->rank ? 0 : 8, sizeof *number, MPI_INFO_NULL, m->all,
+                                      &number, &m->counter);
+    if (code != MPI_SUCCESS) m->counter = MPI_WIN_NULL;
+    CN_TRY(check(code, "MPI_Win_allocate"));
     MPI_Win_set_errhandler(m->counter, MPI_ERRORS_RETURN);
     CN_TRY(check(MPI_Win_lock_all(MPI_MODE_NOCHECK, m->counter), "MPI_Win_lock_all"));
     if (m->rank == 0) *number = 0;

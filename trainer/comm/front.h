@@ -39,7 +39,8 @@ struct cn_comm {
     char *logs;
     bool skip;      /* the next call is left out */
     bool begun;     /* a sum goes on */
-    bool counter;   /* the back end has its counter */
+    bool counter;   /* the back end has its counter ... */
+    bool uncounted; /* ... or can have none */
     uint64_t taken; /* numbers that this rank took from it */
     /* The first failure, returned by every later call; `gone`: others may still be waiting. */
     enum cn_status failed;

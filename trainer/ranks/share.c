@@ -272,11 +272,11 @@ static enum cn_status divide(struct share_round *r, struct division *d)
     CN_TRY(CN_NEW(arena, n, &d->own));
     for (size_t i = 0; i < n; i++)
         cost[i] = d->wishes[i].posed->n_ids + r->options->max_tokens;
-    if (samplers > 1) {
+    if (samplers > 1) CN_TRY(cn_comm_queue(r->comm, &d->queue));
+    if (samplers > 1 && !d->queue.absent) {
         share_cut(cost, n, 2, halves);
         d->queued = border(d, halves[1]);
         d->piece = n / samplers / PIECES ? n / samplers / PIECES : 1;
-        CN_TRY(cn_comm_queue(r->comm, &d->queue));
     }
     share_cut(cost, d->queued, (int)samplers, start + first);
     for (size_t k = first + 1; k < ranks; k++)
