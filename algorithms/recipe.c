@@ -372,6 +372,7 @@ static void add_needs(struct cn_recipe *recipe, const struct cn_chosen *chosen, 
         (!plugin->prepare_live || plugin->prepare_live(chosen->settings)))
         recipe->prepare_live = true;
     if (plugin->needs_views) recipe->needs_views = plugin;
+    if (plugin->hooks.branch) recipe->branches = plugin;
     const size_t depth = plugin->replay_depth ? plugin->replay_depth(chosen->settings) : 0;
     if (depth > recipe->replay_depth) recipe->replay_depth = depth;
     if (plugin->updates_minimum &&

@@ -49,6 +49,11 @@ static enum cn_status check_sampling(const struct session *s)
                        "%s asks every question in two wordings, and env.type=%s has only one: use "
                        "env.type=questions with rows that have a field \"paraphrase\"",
                        s->recipe.needs_views->name, s->env->name);
+    if (s->recipe.branches)
+        return cn_fail(CN_ERR_CONFIG,
+                       "%s forks answers while they are sampled (hook `branch`), which this "
+                       "version cannot: ask for continuations in `plan` instead (branch_at)",
+                       s->recipe.branches->name);
     const struct cn_plugin *several = s->recipe.needs_updates;
     const int64_t updates = s->settings.train.mini_batches * s->settings.train.epochs;
     if (several && updates < (int64_t)several->updates_minimum)

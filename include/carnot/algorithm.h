@@ -168,6 +168,7 @@ struct cn_recipe {
     size_t group_minimum;
     size_t replay_depth;                   /* past rollouts that somebody may ask for */
     const struct cn_plugin *needs_views;   /* asks for other wordings of tasks; may be NULL */
+    const struct cn_plugin *branches;      /* has the hook `branch`; may be NULL */
     const struct cn_plugin *needs_updates; /* does nothing below its updates_minimum; may be NULL */
 };
 

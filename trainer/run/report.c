@@ -3,11 +3,13 @@
 
 #include "../clock.h"
 #include "../core/plot.h"
+#include "../core/statistics.h"
 
 #include "carnot/log.h"
 
 #include <math.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 enum cn_status series_add(struct series *series, struct cn_arena *arena, double value)
@@ -122,6 +124,35 @@ out:
     return status;
 }
 
+/* Share of right answers to task i. */
+static double share_right(const struct eval_result *e, size_t i)
+{
+    double right = 0;
+    for (size_t k = 0; k < e->n_samples; k++)
+        right += e->right[i * e->n_samples + k];
+    return right / (double)e->n_samples;
+}
+
+/* What became of pass@1, with the interval of the difference over the same tasks. */
+static enum cn_status compare(const char *set, const struct eval_result *before,
+                              const struct eval_result *after)
+{
+    const size_t n = before->n_tasks;
+    double *share = malloc(2 * n * sizeof *share);
+    if (!share) return cn_fail(CN_ERR_MEMORY, "out of memory: %zu tasks", n);
+    for (size_t i = 0; i < n; i++) {
+        share[i] = share_right(before, i);
+        share[n + i] = share_right(after, i);
+    }
+    const struct statistics_interval d = statistics_difference_paired(share, share + n, n, 0.95);
+    free(share);
+    cn_log_info("\n%s: pass@1 %.1f %% -> %.1f %% over %zu held-out tasks, %+.1f points (95 %% "
+                "interval %.1f to %.1f)",
+                set, 100 * before->pass_1, 100 * after->pass_1, n,
+                100 * (after->pass_1 - before->pass_1), 100 * d.low, 100 * d.high);
+    return CN_OK;
+}
+
 enum cn_status report_end(const struct report *r, const struct report_end *end)
 {
     if (r->reward.n > 1) {
@@ -131,8 +162,7 @@ enum cn_status report_end(const struct report *r, const struct report_end *end)
     if (end->before && end->after) {
         CN_TRY(show_answers("before", end->before));
         CN_TRY(show_answers("after", end->after));
-        cn_log_info("\n%s: pass@1 %.1f %% -> %.1f %% over %zu held-out tasks", end->set,
-                    100 * end->before->pass_1, 100 * end->after->pass_1, end->after->n_tasks);
+        CN_TRY(compare(end->set, end->before, end->after));
     }
     cn_log_info("run folder: %s", end->folder);
     return CN_OK;
