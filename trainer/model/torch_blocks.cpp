@@ -9,7 +9,7 @@
 namespace
 {
 
-constexpr int64_t row_block = 256, block = 64, depth_unit = 32, depth_part = 1024,
+constexpr int64_t most_rows = 256, block = 64, depth_unit = 32, depth_part = 1024,
                   tile = depth_unit / 2; /* words */
 
 int64_t padded_depth(int64_t k)
@@ -20,6 +20,15 @@ int64_t padded_depth(int64_t k)
 uint32_t *words_of(torch_context &c, int64_t rows, int64_t words)
 {
     return (uint32_t *)c.slab.ints((size_t)(rows * words));
+}
+
+/* A call that does more rows costs less, but every thread should have several. */
+int64_t rows_of_a_block(int64_t m, int64_t panels)
+{
+    int64_t rows = most_rows;
+    while (rows > block && (m + rows - 1) / rows * panels < 4 * at::get_num_threads())
+        rows /= 2;
+    return rows;
 }
 
 /* Where an odd k ends. */
@@ -142,7 +151,8 @@ void torch_blocks_product(const at::Tensor &out, const torch_left &left, const t
                           bool add)
 {
     const int64_t m = left.rows, n = right.columns, depth = left.depth,
-                  rows = (m + row_block - 1) / row_block, panels = (n + block - 1) / block;
+                  panels = (n + block - 1) / block, row_block = rows_of_a_block(m, panels),
+                  rows = (m + row_block - 1) / row_block;
     const bool rows_outside = m > n; /* the larger operand is read once */
     const at::BFloat16 *a = (const at::BFloat16 *)left.data, *b = (const at::BFloat16 *)right.data;
     float *to = data(out);

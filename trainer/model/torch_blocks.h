@@ -4,7 +4,8 @@
  *
  *     out (m, n) = left (m, depth) right (depth, n)     blocks of 256 x 64, depth in parts of 1,024
  *
- * A block is one thread's, and its sum runs over the depth in order: bits do not depend on threads.
+ * (less rows if threads would go without a block).  A block is one thread's, and the sum of an
+ * element runs over the depth in order, whatever the rows: bits do not depend on threads.
  * Operands lie in the slab; their depth is rounded up to a multiple of 32 with zeros. */
 #ifndef CARNOT_MODEL_TORCH_BLOCKS_H
 #define CARNOT_MODEL_TORCH_BLOCKS_H
