@@ -98,15 +98,17 @@ enum cn_status cn_comm_sum_finish(struct cn_comm *c, const char *what)
 static enum cn_status find_counter(struct cn_comm *c)
 {
     if (c->counter || c->uncounted) return CN_OK;
-    double missing = c->backend->counter(c->self) != CN_OK;
+    const enum cn_status status = c->backend->counter(c->self);
+    double missing = status != CN_OK;
     const struct cn_comm_data data = {"ranks without a counter", CN_DTYPE_F64, &missing, 1};
     CN_TRY(c->backend->maximum(c->self, &data, false));
     c->uncounted = missing > 0;
     c->counter = !c->uncounted;
     if (c->uncounted)
-        cn_log_info(
-            "  this MPI has no one-sided communication between these hosts: work is divided "
-            "beforehand, and nobody helps a slow rank (Open MPI 4: OMPI_MCA_osc=pt2pt)");
+        cn_log_info("  this MPI has no one-sided communication between these hosts (%s): work is "
+                    "divided beforehand, and nobody helps a slow rank (Open MPI 4: "
+                    "OMPI_MCA_osc=pt2pt)",
+                    status == CN_OK ? "another rank has none" : cn_fail_message());
     return CN_OK;
 }
 
