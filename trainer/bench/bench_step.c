@@ -93,7 +93,7 @@ static enum cn_status arguments(const struct bench_options *options, enum cn_dty
     return CN_OK;
 }
 
-/* What the child said last, without its line end. */
+/* What the child said last, without "error: " and its line end. */
 static void last_line(const char *log, char *out, size_t room)
 {
     FILE *file = fopen(log, "r");
@@ -101,6 +101,7 @@ static void last_line(const char *log, char *out, size_t room)
     while (file && fgets(out, (int)room, file))
         out[strcspn(out, "\n")] = 0;
     if (file) fclose(file);
+    if (strncmp(out, "error: ", 7) == 0) memmove(out, out + 7, strlen(out + 7) + 1);
 }
 
 /* Runs the child; *first: seconds until the row of step 1 stands in its metrics. */
