@@ -53,24 +53,45 @@ static void close_scene(struct scene *s)
 
 enum { PROMPTS = 5, SAMPLES = 3, WISHES = PROMPTS * SAMPLES };
 
-static enum cn_status collect(struct scene *s, size_t slots, struct cn_texts stop,
-                              struct answer *answers)
+static enum cn_status wish_for_all(struct scene *s, struct wishes *out)
 {
-    struct wishes wishes = {.arena = &s->arena};
+    *out = (struct wishes){.arena = &s->arena};
     for (uint32_t i = 0; i < WISHES; i++) {
         const struct wish wish = {
             .posed = &s->posed[i / SAMPLES], .sample = i % SAMPLES, .temperature = 1, .parent = -1};
-        CN_TRY(wishes_add(&wishes, wish));
+        CN_TRY(wishes_add(out, wish));
     }
+    return CN_OK;
+}
+
+static struct rollout_options options_of(const struct scene *s, size_t slots)
+{
     const struct rollout_options options = {.sampler = s->sampler,
                                             .tokenizer = s->tokenizer,
                                             .key = cn_rng_key(1, 2, CN_RNG_SAMPLING),
                                             .slots = slots,
                                             .max_tokens = 8,
-                                            .top_p = 1,
-                                            .stop = stop};
+                                            .top_p = 1};
+    return options;
+}
+
+static enum cn_status collect(struct scene *s, size_t slots, struct cn_texts stop,
+                              struct answer *answers)
+{
+    struct wishes wishes;
+    struct rollout_options options = options_of(s, slots);
+    CN_TRY(wish_for_all(s, &wishes));
+    options.stop = stop;
     return rollout_collect(&options, wishes.item, (struct cn_span){0, wishes.count}, &s->arena,
                            answers);
+}
+
+static bool answers_equal(const struct answer *a, const struct answer *b)
+{
+    return a->n == b->n && a->stop == b->stop && cn_text_equal(a->text, b->text) &&
+           memcmp(a->ids, b->ids, a->n * sizeof *a->ids) == 0 &&
+           memcmp(a->logp, b->logp, a->n * sizeof *a->logp) == 0 &&
+           memcmp(a->entropy, b->entropy, a->n * sizeof *a->entropy) == 0;
 }
 
 TEST(answers_do_not_depend_on_the_number_of_slots)
@@ -86,12 +107,8 @@ TEST(answers_do_not_depend_on_the_number_of_slots)
     CHECK(different > 0); /* the answers are not all the same */
     for (size_t k = 0; k < sizeof slots / sizeof *slots; k++) {
         CHECK_OK(collect(&scene, slots[k], (struct cn_texts){0}, again));
-        for (size_t i = 0; i < WISHES; i++) {
-            CHECK_INT(again[i].n, first[i].n);
-            CHECK_INT(again[i].stop, first[i].stop);
-            CHECK(memcmp(again[i].ids, first[i].ids, first[i].n * sizeof(int32_t)) == 0);
-            CHECK(memcmp(again[i].logp, first[i].logp, first[i].n * sizeof(double)) == 0);
-        }
+        for (size_t i = 0; i < WISHES; i++)
+            CHECK(answers_equal(&again[i], &first[i]));
     }
     close_scene(&scene);
 }
@@ -184,12 +201,7 @@ TEST(a_branch_goes_on_from_its_parents_tokens_and_keeps_to_the_budget)
                                   .own_text = i >= 2};
         CHECK_OK(wishes_add(&wishes, wish));
     }
-    const struct rollout_options options = {.sampler = scene.sampler,
-                                            .tokenizer = scene.tokenizer,
-                                            .key = cn_rng_key(1, 2, CN_RNG_SAMPLING),
-                                            .slots = 8,
-                                            .max_tokens = 8,
-                                            .top_p = 1};
+    const struct rollout_options options = options_of(&scene, 8);
     CHECK_OK(rollout_collect(&options, wishes.item, (struct cn_span){0, wishes.count}, &scene.arena,
                              answers));
     for (size_t i = 0; i < 4; i++) {
@@ -202,6 +214,133 @@ TEST(a_branch_goes_on_from_its_parents_tokens_and_keeps_to_the_budget)
         }
         if (i >= 2) CHECK(answers[i].text.length <= 3 * (answers[i].n - ends));
     }
+    close_scene(&scene);
+}
+
+/* ---- wishes in pieces ----------------------------------------------------- */
+
+/* Hands out pieces of the wishes, and looks at when it is asked. */
+struct pieces {
+    const struct cn_span *span; /* the last one is empty, or there is none and the call fails */
+    size_t n, given;
+    const struct answer *answers; /* of all wishes; capacity UNTOUCHED: not begun */
+    size_t finished, most;        /* most: as many as were under way at once */
+    size_t early, after_last;     /* asked before it may be, asked again behind the end */
+};
+enum { UNTOUCHED = 123456 };
+
+static size_t n_begun(const struct pieces *p)
+{
+    size_t begun = 0;
+    for (size_t i = 0; i < WISHES; i++)
+        begun += p->answers[i].capacity != UNTOUCHED;
+    return begun;
+}
+
+static void count_finished(void *self, size_t i)
+{
+    struct pieces *p = self;
+    const size_t under_way = n_begun(p) - p->finished++;
+    (void)i;
+    if (under_way > p->most) p->most = under_way;
+}
+
+static enum cn_status next_piece(void *self, struct cn_span *out)
+{
+    struct pieces *p = self;
+    for (size_t k = 0; k < p->given; k++)
+        for (size_t i = p->span[k].begin; i < p->span[k].end; i++)
+            p->early += p->answers[i].capacity == UNTOUCHED;
+    p->early += n_begun(p) - p->finished > p->most / 2;
+    p->after_last += p->given > 1 && p->span[p->given - 1].begin == p->span[p->given - 1].end;
+    if (p->given == p->n) return cn_fail(CN_ERR_COMM, "piece %zu is out of reach", p->n);
+    *out = p->span[p->given++];
+    return CN_OK;
+}
+
+/* Samples span[0] and what `more` gives of the others. */
+static enum cn_status collect_pieces(struct scene *s, size_t slots, struct pieces *p,
+                                     struct answer *answers)
+{
+    struct wishes wishes;
+    struct rollout_options options = options_of(s, slots);
+    CN_TRY(wish_for_all(s, &wishes));
+    for (size_t i = 0; i < WISHES; i++)
+        answers[i] = (struct answer){.capacity = UNTOUCHED};
+    p->answers = answers;
+    p->given = 1;
+    p->finished = p->most = p->early = p->after_last = 0;
+    options.more = next_piece;
+    options.more_self = p;
+    options.finished = count_finished;
+    options.finished_self = p;
+    return rollout_collect(&options, wishes.item, p->span[0], &s->arena, answers);
+}
+
+TEST(wishes_in_pieces_get_the_answers_of_one_span_at_their_places)
+{
+    /* Borders within the answers to one prompt, an empty share, and what others answer between. */
+    static const struct cn_span cuts[][6] = {
+        {{0, 4}, {4, 5}, {5, 9}, {9, 15}, {15, 15}, {15, 15}},
+        {{0, 0}, {1, 2}, {7, 12}, {14, 15}, {15, 15}, {15, 15}},
+        {{0, 6}, {8, 9}, {9, 10}, {10, 11}, {11, 13}, {15, 15}},
+    };
+    static const size_t slots[] = {1, 2, 5, 64};
+    struct answer whole[WISHES], answers[WISHES];
+    struct scene scene;
+    CHECK_OK(open_scene(&scene, 64));
+    CHECK_OK(collect(&scene, 64, (struct cn_texts){0}, whole));
+    for (size_t k = 0; k < sizeof cuts / sizeof *cuts; k++)
+        for (size_t w = 0; w < sizeof slots / sizeof *slots; w++) {
+            struct pieces pieces = {.span = cuts[k], .n = 6};
+            bool asked[WISHES] = {false};
+            CHECK_OK(collect_pieces(&scene, slots[w], &pieces, answers));
+            CHECK(pieces.span[pieces.given - 1].begin == pieces.span[pieces.given - 1].end);
+            CHECK_INT(pieces.early, 0);
+            CHECK_INT(pieces.after_last, 0);
+            CHECK(pieces.most <= slots[w]);
+            for (size_t i = 0; i < pieces.given; i++)
+                for (size_t j = cuts[k][i].begin; j < cuts[k][i].end; j++)
+                    asked[j] = true;
+            for (size_t i = 0; i < WISHES; i++)
+                if (asked[i])
+                    CHECK(answers_equal(&answers[i], &whole[i]));
+                else
+                    CHECK(answers[i].capacity == UNTOUCHED && answers[i].n == 0);
+            CHECK_OK(cn_sampler_refresh(scene.sampler)); /* all slots are closed */
+        }
+    close_scene(&scene);
+}
+
+TEST(an_error_of_more_ends_the_collection_and_closes_the_slots)
+{
+    static const struct cn_span span[] = {{0, 6}, {6, 10}}; /* two are under way at the error */
+    struct answer answers[WISHES];
+    struct scene scene;
+    CHECK_OK(open_scene(&scene, 8));
+    for (size_t n = 1; n <= 2; n++) {
+        struct pieces pieces = {.span = span, .n = n};
+        CHECK_FAILS(collect_pieces(&scene, 4, &pieces, answers), CN_ERR_COMM, "is out of reach");
+        CHECK(pieces.finished < span[n - 1].end);
+        CHECK_OK(cn_sampler_refresh(scene.sampler));
+    }
+    CHECK_OK(collect(&scene, 8, (struct cn_texts){0}, answers));
+    close_scene(&scene);
+}
+
+TEST(an_error_while_a_prompt_waits_for_its_further_answers_closes_all_slots)
+{
+    struct answer answers[WISHES];
+    struct wishes wishes;
+    struct scene scene;
+    CHECK_OK(open_scene(&scene, 8));
+    CHECK_OK(wish_for_all(&scene, &wishes));
+    wishes.item[SAMPLES + 1].temperature = -1;
+    const struct rollout_options options = options_of(&scene, 8);
+    CHECK_FAILS(rollout_collect(&options, wishes.item, (struct cn_span){0, wishes.count},
+                                &scene.arena, answers),
+                CN_ERR_CONFIG, "temperature");
+    CHECK_OK(cn_sampler_refresh(scene.sampler));
     close_scene(&scene);
 }
 

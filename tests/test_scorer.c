@@ -163,6 +163,49 @@ TEST(a_round_can_be_abandoned)
     close_round(&r);
 }
 
+/* Scores the answers of `own`; those of others are spoiled before, as if they were not there yet. */
+static enum cn_status score_own(struct round *r, const struct cn_reward *reward, const bool *own,
+                                bool by_hand)
+{
+    CN_TRY(open_round(r, reward));
+    bool chosen[N] = {false}; /* who answers what shows while the round goes on */
+    r->work.own = chosen;
+    for (size_t i = 0; i < N; i++) {
+        if (!own[i]) r->answer[i].text = cn_text("bad");
+        r->scored[i].score = -7;
+    }
+    CN_TRY(scorer_begin(r->scorer, &r->work));
+    memcpy(chosen, own, sizeof chosen);
+    for (size_t i = 0; by_hand && i < N; i += 3)
+        if (own[i]) scorer_add(r->scorer, i);
+    return finish(r);
+}
+
+TEST(a_rank_scores_its_own_answers_and_leaves_the_places_of_others_alone)
+{
+    static const struct cn_reward *rewards[] = {&slow, &grouped};
+    for (size_t k = 0; k < 4; k++) {
+        struct round r[2];
+        bool own[2][N];
+        for (size_t i = 0; i < N; i++) { /* whole groups of 4, as the grouped reward needs */
+            own[0][i] = k % 2 ? i / 4 == 1 : i % 3 == 1;
+            own[1][i] = !own[0][i];
+        }
+        for (size_t rank = 0; rank < 2; rank++) {
+            CHECK_OK(score_own(&r[rank], rewards[k % 2], own[rank], k < 2));
+            for (size_t i = 0; i < N; i++)
+                CHECK_NEAR(r[rank].scored[i].score, own[rank][i] ? (double)i : -7, 0);
+        }
+        for (size_t i = 0; i < r[1].metrics.count; i++) /* as when ranks put theirs together */
+            CHECK_OK(cn_metrics_add(&r[0].metrics, &r[1].metrics.item[i]));
+        CHECK_NEAR(
+            cn_metrics_value(&r[0].metrics, k % 2 ? "reward/grouped/mean" : "reward/slow/mean", -1),
+            (N - 1) / 2.0, 1e-12);
+        for (size_t rank = 0; rank < 2; rank++)
+            close_round(&r[rank]);
+    }
+}
+
 TEST(rewards_of_groups_see_whole_groups_and_no_service)
 {
     struct round r;

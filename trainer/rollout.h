@@ -51,8 +51,8 @@ struct rollout_options {
     /* Called for each finished answer, by its place in `answers`; may be NULL. */
     void (*finished)(void *self, size_t i);
     void *finished_self;
-    /* Further wishes to sample, asked for when all have begun and fewer than half as many are under
-     * way as at most were; an empty span: there are no more.  May be NULL. */
+    /* Further wishes to sample, asked for when all have begun and at most half as many are under
+     * way as at most were; an empty span: there are no more, and nobody asks again.  May be NULL. */
     enum cn_status (*more)(void *self, struct cn_span *out);
     void *more_self;
 };
