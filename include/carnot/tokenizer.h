@@ -4,6 +4,7 @@
 
 #include "carnot/arena.h"
 #include "carnot/str.h"
+#include "carnot/token_facts.h"
 
 #ifdef __cplusplus
 extern "C" {
@@ -59,6 +60,12 @@ const int32_t *cn_tokenizer_stops(const struct cn_tokenizer *tokenizer, size_t *
 int32_t cn_tokenizer_end(const struct cn_tokenizer *tokenizer);
 int32_t cn_tokenizer_pad(const struct cn_tokenizer *tokenizer); /* -1: none */
 bool cn_tokenizer_is_special(const struct cn_tokenizer *tokenizer, int32_t id);
+
+/* Facts of every id below cn_tokenizer_size; they live in `arena`.  Characters are Unicode's; bytes
+ * that are not UTF-8 are what a decoder makes of them, one U+FFFD for each maximal subpart: a token
+ * that is a piece of one character has one character, two stray continuation bytes are two. */
+enum cn_status cn_tokenizer_facts(const struct cn_tokenizer *tokenizer, struct cn_arena *arena,
+                                  struct cn_token_facts *out);
 
 /* Appends the ids of `text`; no BOS or EOS is added.  parse_special: added tokens in the text are
  * recognised, as Hugging Face does; otherwise their text is plain text.  Bytes that are not UTF-8
