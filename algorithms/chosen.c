@@ -37,6 +37,7 @@ struct cn_context chosen_context(const struct cn_loss_call *call, const struct c
                                  .bit = item->bit,
                                  .counts = call->counts,
                                  .ranks = call->ranks,
+                                 .facts = call->facts,
                                  .metrics = call->metrics,
                                  .frozen = call->frozen ? call->frozen : live};
     return context;

@@ -371,6 +371,8 @@ static void add_needs(struct cn_recipe *recipe, const struct cn_chosen *chosen, 
     if (plugin->hooks.prepare && plugin->needs_live &&
         (!plugin->prepare_live || plugin->prepare_live(chosen->settings)))
         recipe->prepare_live = true;
+    const char *facts = plugin->needs_facts ? plugin->needs_facts(chosen->settings) : NULL;
+    if (facts) recipe->needs_facts = facts;
     if (plugin->needs_views) recipe->needs_views = plugin;
     if (plugin->hooks.branch) recipe->branches = plugin;
     const size_t depth = plugin->replay_depth ? plugin->replay_depth(chosen->settings) : 0;

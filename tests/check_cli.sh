@@ -265,6 +265,18 @@ an_unknown_architecture_is_named() {
     gives 3 'lien' "$carnot" score alien
 }
 
+a_method_that_passes_over_short_tokens_needs_longer_ones() {
+    local long='entropy=[{"type":"cure","critical":"long"}]'
+    train 2 'entropy.cure.critical=long passes over special tokens and tokens of one character' short "$long"
+    says 'the built-in tokenizer, a byte a token, has no others: set model.path'
+    train 2 'set model.path' short "$long" --dry-run
+    [ ! -e runs/short ] || complain 'a run folder was made for a configuration that is wrong'
+    model words
+    train 2 'the tokenizer of model.path=words has no others' short "$long" model.init=null model.path=words
+    sed -i 's/"special":true}\]/"special":true},{"id":259,"content":"12","special":false}]/' words/tokenizer.json
+    train 0 'run folder' long "$long" model.init=null model.path=words
+}
+
 a_bad_row_becomes_an_error_on_its_line_and_the_rest_goes_on() {
     needs_a_transformer || return
     model rows

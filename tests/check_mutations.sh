@@ -94,6 +94,9 @@ cure.c @ cuts at the first token @ batch->branch_at[s] + 1 @ batch->branch_at[s]
 cure.c @ not at uncertain tokens @ random || (size_t)settings->candidates > n @ true
 cure.c @ stage 2 branches @ = branch ? (int64_t)s : -1 @ = (int64_t)s
 cure.c @ one branch too many @ b < settings->branches; @ b <= settings->branches;
+cure.c @ critical: cuts at short tokens @ (CN_TOKEN_SPECIAL | CN_TOKEN_SHORT) @ CN_TOKEN_SPECIAL
+cure.c @ critical: cuts at special tokens @ (CN_TOKEN_SPECIAL | CN_TOKEN_SHORT) @ CN_TOKEN_SHORT
+cure.c @ critical: any token whatever is chosen @ settings->critical == CRITICAL_LONG && @ false \&\&
 cure.c @ branches as auxiliary samples @ .part = CN_PART_MAIN @ .part = CN_PART_AUXILIARY
 remix.c @ bounds do not move @ const double rho = exp(fmax(-20, fmin(20, batch->logp_old[t] - batch->logp_sampled[t]))) @ const double rho = 1
 remix.c @ ratio to the wrong policy @ logp - batch->logp_sampled[t]); @ logp - batch->logp_old[t]);

@@ -66,39 +66,83 @@ TEST(aepos_linear_temperature_follows_the_entropy)
     }
 }
 
-/* Methods-entropy-2, V3: entropies [2, .9, 1.7, .1, 1.7, .05, .8, .6] rank as 0, 2, 4, 1, 6, ... */
+enum { V3_TOKENS = 8 };
+
+/* Requests of a step for one answer of V3: one without a prompt. */
+static enum cn_status ask_v3(struct fixture *f, const char *entropy, const int32_t *token,
+                             uint64_t step, struct cn_requests *out)
+{
+    static const double nats[V3_TOKENS] = {2.0, .9, 1.7, .1, 1.7, .05, .8, .6};
+    static const uint8_t bits[] = {0, CN_TOKEN_SPECIAL, CN_TOKEN_SHORT};
+    static const size_t length[] = {V3_TOKENS};
+    CN_TRY(fixture_random(f, 1, 1, 1)); /* for its call */
+    CN_TRY(cn_batch_init(&f->batch, &f->arena, length, 1));
+    for (size_t t = 0; t < V3_TOKENS; t++) {
+        f->batch.token[t] = token[t];
+        f->batch.role[t] = CN_ROLE_POLICY;
+        f->batch.entropy_sampled[t] = nats[t];
+    }
+    f->batch.stop[0] = CN_STOP_LENGTH;
+    f->call.facts = (struct cn_token_facts){bits, sizeof bits};
+    CN_TRY(fixture_recipe(f, NULL, entropy));
+    f->call.step = step;
+    *out = (struct cn_requests){.arena = &f->arena};
+    return cn_loss_plan(&f->call, 1, &f->batch, out);
+}
+
+/* Methods-entropy-2, V3: entropies [2, .9, 1.7, .1, 1.7, .05, .8, .6] rank as 0, 2, 4, 1, 6, 7, 3,
+ * 5.  Token 0 is long, 1 special, 2 short, 3 beyond the vocabulary; the answers with equal chances
+ * are all seen in forty draws.  Cut at place 0 is an answer that begins at the prompt. */
 TEST(cure_cuts_at_one_of_the_most_uncertain_places_but_the_first)
 {
-    static const double entropy[] = {2.0, .9, 1.7, .1, 1.7, .05, .8, .6};
-    static const size_t length[] = {8};
-    bool seen[9] = {false};
-    for (uint64_t step = 1; step <= 40; step++) {
-        struct fixture f;
-        struct cn_requests requests = {0};
-        fixture_open(&f);
-        CHECK_OK(fixture_random(&f, 1, 1, 1)); /* for its call */
-        CHECK_OK(cn_batch_init(&f.batch, &f.arena, length, 1));
-        for (size_t t = 0; t < 8; t++) {
-            f.batch.role[t] = CN_ROLE_POLICY;
-            f.batch.entropy_sampled[t] = entropy[t];
+#define CURE "[{\"type\": \"cure\", \"candidates\": 3"
+    static const struct {
+        const char *entropy;
+        int32_t token[V3_TOKENS];
+        const char *cut; /* places that are seen, in order */
+    } cases[] = {{CURE "}]", {0}, "124"},
+                 {CURE "}]", {0, 2, 1, 0, 2, 0, 3, 0}, "124"},
+                 {CURE ", \"critical\": \"long\"}]", {0}, "124"},
+                 {CURE ", \"critical\": \"long\"}]", {0, 0, 1}, "146"},
+                 {CURE ", \"critical\": \"long\"}]", {0, 0, 0, 0, 2}, "126"},
+                 {CURE ", \"critical\": \"long\"}]", {0, 3}, "246"},
+                 {CURE ", \"critical\": \"long\"}]", {0, 1, 2, 0, 2, 0, 1, 2}, "35"},
+                 {CURE ", \"critical\": \"long\"}]", {0, 1, 2, 3, 2, 1, 1, 2}, "0"},
+                 {CURE ", \"critical\": \"long\", \"place\": \"random\"}]", {0, 2, 1}, "34567"}};
+#undef CURE
+    for (size_t i = 0; i < sizeof cases / sizeof *cases; i++) {
+        bool seen[V3_TOKENS] = {false};
+        char cut[V3_TOKENS + 1] = "";
+        for (uint64_t step = 1; step <= 40; step++) {
+            struct fixture f;
+            struct cn_requests requests;
+            fixture_open(&f);
+            CHECK_OK(ask_v3(&f, cases[i].entropy, cases[i].token, step, &requests));
+            CHECK_INT(requests.count, 3);
+            if (requests.count != 3) return;
+            for (size_t r = 0; r < 3; r++) {
+                CHECK_INT(requests.item[r].parent, requests.item[0].branch_at ? 0 : -1);
+                CHECK_INT(requests.item[r].branch_at, requests.item[0].branch_at);
+                CHECK_INT(requests.item[r].part, CN_PART_MAIN);
+            }
+            seen[requests.item[0].branch_at] = true;
+            fixture_close(&f);
         }
-        f.batch.stop[0] = CN_STOP_LENGTH;
-        CHECK_OK(fixture_recipe(&f, NULL, "[{\"type\": \"cure\", \"candidates\": 3}]"));
-        f.call.step = step;
-        requests.arena = &f.arena;
-        CHECK_OK(cn_loss_plan(&f.call, 1, &f.batch, &requests));
-        CHECK_INT(requests.count, 3);
-        if (requests.count != 3) return;
-        for (size_t r = 0; r < 3; r++) {
-            CHECK_INT(requests.item[r].parent, 0);
-            CHECK_INT(requests.item[r].branch_at, requests.item[0].branch_at);
-            CHECK_INT(requests.item[r].part, CN_PART_MAIN);
-        }
-        seen[requests.item[0].branch_at] = true;
-        fixture_close(&f);
+        for (size_t t = 0; t < V3_TOKENS; t++)
+            if (seen[t]) cut[strlen(cut)] = (char)('0' + t);
+        CHECK_TEXT(cut, cases[i].cut);
     }
-    for (size_t t = 0; t < 8; t++)
-        CHECK_INT(seen[t], t == 1 || t == 2 || t == 4);
+}
+
+TEST(only_cure_at_long_tokens_asks_for_facts_of_tokens)
+{
+    struct fixture f;
+    fixture_open(&f);
+    CHECK_OK(fixture_recipe(&f, NULL, "\"cure\""));
+    CHECK(!f.recipe.needs_facts);
+    CHECK_OK(fixture_recipe(&f, NULL, "{\"type\": \"cure\", \"cure\": {\"critical\": \"long\"}}"));
+    CHECK_TEXT(f.recipe.needs_facts, "entropy.cure.critical=long");
+    fixture_close(&f);
 }
 
 TEST(cure_samples_from_the_prompt_in_its_second_stage)

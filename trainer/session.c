@@ -29,6 +29,20 @@ static enum cn_status read_env(struct session *s)
     return CN_OK;
 }
 
+/* Facts of token ids are asked for, and every id of the policy's tokenizer has one. */
+static enum cn_status refuse_facts(const struct session *s)
+{
+    const char *path = s->settings.model.path;
+    return cn_fail(CN_ERR_CONFIG,
+                   "%s passes over special tokens and tokens of one character, and %s%s has no "
+                   "others: set model.path to a folder whose tokenizer.json has longer ones, or "
+                   "leave that setting at its default",
+                   s->recipe.needs_facts,
+                   path ? "the tokenizer of model.path="
+                        : "the built-in tokenizer, a byte a token,",
+                   path ? path : "");
+}
+
 /* What is sampled must be what is trained. */
 static enum cn_status check_sampling(const struct session *s)
 {
@@ -49,6 +63,7 @@ static enum cn_status check_sampling(const struct session *s)
                        "%s asks every question in two wordings, and env.type=%s has only one: use "
                        "env.type=questions with rows that have a field \"paraphrase\"",
                        s->recipe.needs_views->name, s->env->name);
+    if (s->recipe.needs_facts && !s->settings.model.path) return refuse_facts(s);
     if (s->recipe.branches)
         return cn_fail(CN_ERR_CONFIG,
                        "%s forks answers while they are sampled (hook `branch`), which this "
@@ -120,6 +135,14 @@ static enum cn_status open_tokenizer(struct session *s)
     else
         CN_TRY(cn_tokenizer_open_bytes(&s->tokenizer));
     return CN_OK;
+}
+
+static enum cn_status open_facts(struct session *s)
+{
+    CN_TRY(cn_tokenizer_facts(s->tokenizer, &s->arena, &s->facts));
+    for (size_t id = 0; id < s->facts.n; id++)
+        if (!s->facts.bits[id]) return CN_OK;
+    return refuse_facts(s);
 }
 
 enum cn_status session_check_fit(const struct session *s)
@@ -199,6 +222,7 @@ enum cn_status session_open_model(struct session *s, bool trainable)
                        "no model: set model.path=FOLDER (config.json, *.safetensors, "
                        "tokenizer.json), or model.init for a random start");
     CN_TRY(open_tokenizer(s));
+    if (s->recipe.needs_facts) CN_TRY(open_facts(s));
     CN_TRY(cn_model_open(&settings, &s->model));
     if (trainable) CN_TRY(open_sum(s, s->model, &s->sum));
     return session_check_fit(s);

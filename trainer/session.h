@@ -29,6 +29,7 @@ struct session {
     struct cn_str resolved; /* config.resolved.json */
     struct cn_str service;  /* the part of it that a reward service reads */
     struct cn_tokenizer *tokenizer;
+    struct cn_token_facts facts; /* of its ids; empty unless recipe.needs_facts */
     struct cn_model *model;
     struct cn_model *critic;               /* gives values; NULL: none, or a head on `model` */
     struct gradient_sum *sum, *critic_sum; /* of trainable models */

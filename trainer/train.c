@@ -21,6 +21,7 @@ struct cn_loss_call train_call(struct train *t, uint64_t step)
                                 .step = step,
                                 .ranks = &cn_reduce_alone,
                                 .scratch = &t->scratch,
+                                .facts = t->session.facts,
                                 .metrics = &t->metrics};
     return call;
 }

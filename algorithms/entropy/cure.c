@@ -10,11 +10,13 @@
  * candidate are the first token and the one that ends the answer; without a candidate the
  * continuation begins at the prompt.  The loss is the algorithm's (DAPO in the paper).
  *
- * Paper and code: the released code also passes over special tokens and tokens of one character;
- * methods see ids and no tokenizer, so only the end token, which `stop` tells, is passed over; a
- * branch's verifier sees the continuation only (judge=continuation), where here the whole answer
- * is judged and its budget is what the beginning left; place=random is the paper's ablation.  With
- * dynamic sampling a prompt is kept or given up by its first answers, the paper looks at all 16.
+ * Paper and code: the paper calls tokens critical by their entropy; the released code passes over
+ * special ones and those whose text, stripped of white space, has at most one character
+ * (critical=long; special is here what tokenizer.json flags, there what the tokenizer has a name
+ * for, which is the same for tokens that occur in answers).  Its branches' verifier sees the
+ * continuation only (judge=continuation), where here the whole answer is judged and its budget is
+ * what the beginning left; place=random is the paper's ablation.  With dynamic sampling a prompt is
+ * kept or given up by its first answers, the paper looks at all 16.
  * CURE 2025, arXiv 2508.11016. */
 #include "asking.h"
 #include "tokens.h"
@@ -22,11 +24,12 @@
 #include "carnot/select.h"
 
 enum { PLACE_ENTROPY, PLACE_RANDOM };
+enum { CRITICAL_ANY, CRITICAL_LONG };
 enum { JUDGE_WHOLE, JUDGE_CONTINUATION };
 
 struct cure_settings {
     int64_t branches, candidates, steps;
-    int place, judge;
+    int place, critical, judge;
 };
 
 static const struct cn_option options[] = {
@@ -55,17 +58,43 @@ static const struct cn_option options[] = {
      .help = "length of stage 1"},
     {TOKENS_CHOICE(cure_settings, place, "entropy random"), .fallback = "\"entropy\"",
      .help = "where answers are cut: at an uncertain token, or anywhere"},
+    {TOKENS_CHOICE(cure_settings, critical, "any long"), .fallback = "\"any\"",
+     .help =
+         "tokens at which answers may be cut: any, or, as the released code, those that are not "
+         "special and have more than one character besides white space"},
     {TOKENS_CHOICE(cure_settings, judge, "whole continuation"), .fallback = "\"whole\"",
      .help = "what the rewards see of a branch: the whole answer, or, as the released code, the "
              "continuation"},
     {0}};
 
-/* First and one past the last place that may be cut; places count from the sequence's start. */
-static struct cn_span places(const struct cn_batch *batch, size_t s)
+/* Whether critical=long passes over the token. */
+static bool passed_over(const struct cn_context *context, int32_t token)
 {
-    struct cn_span out = {batch->branch_at[s] + 1, batch->seq_start[s + 1] - batch->seq_start[s]};
-    if (batch->stop[s] == CN_STOP_EOS) out.end--;
-    return out;
+    return cn_token_bits(&context->facts, token) & (CN_TOKEN_SPECIAL | CN_TOKEN_SHORT);
+}
+
+/* Places (n) at which a sequence may be cut, from its start, ascending, and the entropy there. */
+struct places {
+    size_t n, *at;
+    double *entropy;
+};
+
+static enum cn_status list_places(const struct cn_context *context, const struct cn_batch *batch,
+                                  size_t s, struct places *out)
+{
+    const struct cure_settings *settings = context->settings;
+    const size_t begin = batch->seq_start[s];
+    const size_t end = batch->seq_start[s + 1] - begin - (batch->stop[s] == CN_STOP_EOS);
+    out->n = 0;
+    CN_TRY(CN_NEW(context->scratch, end, &out->at));
+    CN_TRY(CN_NEW(context->scratch, end, &out->entropy));
+    for (size_t at = batch->branch_at[s] + 1; at < end; at++) {
+        const size_t t = begin + at;
+        if (settings->critical == CRITICAL_LONG && passed_over(context, batch->token[t])) continue;
+        out->at[out->n] = at;
+        out->entropy[out->n++] = batch->entropy_sampled[t];
+    }
+    return CN_OK;
 }
 
 /* Where sequence s is cut; 0: nowhere. */
@@ -73,23 +102,23 @@ static enum cn_status cut(const struct cn_context *context, const struct cn_batc
                           double *out)
 {
     const struct cure_settings *settings = context->settings;
-    const struct cn_span span = places(batch, s);
-    const double *entropy = batch->entropy_sampled + batch->seq_start[s] + span.begin;
+    struct places places;
     uint8_t *chosen;
     struct cn_rng rng;
     *out = 0;
-    if (span.begin >= span.end) return CN_OK;
-    const size_t n = span.end - span.begin;
+    CN_TRY(list_places(context, batch, s, &places));
+    const size_t n = places.n;
+    if (n == 0) return CN_OK;
     const bool random = settings->place == PLACE_RANDOM;
     const size_t k = random || (size_t)settings->candidates > n ? n : (size_t)settings->candidates;
     CN_TRY(CN_NEW(context->scratch, n, &chosen));
-    CN_TRY(cn_select_largest(entropy, n, k, NULL, context->scratch, chosen));
+    CN_TRY(cn_select_largest(places.entropy, n, k, NULL, context->scratch, chosen));
     cn_rng_open(&rng, context->rng, batch->prompt[s], batch->sample[s], 0);
     uint32_t left = cn_rng_below(&rng, (uint32_t)k);
     for (size_t i = 0; i < n; i++) {
         if (!chosen[i]) continue;
         if (left-- > 0) continue;
-        *out = (double)(span.begin + i);
+        *out = (double)places.at[i];
         break;
     }
     return CN_OK;
@@ -125,6 +154,13 @@ static bool begun(const struct asking *asking, size_t i, size_t size)
     return false;
 }
 
+static const char *needs_facts(const void *settings)
+{
+    return ((const struct cure_settings *)settings)->critical == CRITICAL_LONG
+               ? "entropy.cure.critical=long"
+               : NULL;
+}
+
 static enum cn_status plan(const struct cn_context *context, uint32_t round,
                            struct cn_batch *so_far, struct cn_requests *out)
 {
@@ -133,6 +169,7 @@ static enum cn_status plan(const struct cn_context *context, uint32_t round,
     double *at;
     size_t size;
     if (round == 0) return CN_OK;
+    CN_BUG_IF(needs_facts(context->settings) && context->facts.n == 0);
     CN_TRY(CN_NEW(context->scratch, so_far->n_sequences, &at));
     for (size_t s = 0; s < so_far->n_sequences; s++) {
         CN_TRY(cut(context, so_far, s, &at[s]));
@@ -154,5 +191,6 @@ const struct cn_entropy cn_entropy_cure = {
     .needs = CN_NEEDS(entropy_sampled),
     .options = options,
     .settings_size = sizeof(struct cure_settings),
+    .needs_facts = needs_facts,
     .hooks = {.plan = plan},
 };

@@ -170,6 +170,7 @@ struct cn_recipe {
     const struct cn_plugin *needs_views;   /* asks for other wordings of tasks; may be NULL */
     const struct cn_plugin *branches;      /* has the hook `branch`; may be NULL */
     const struct cn_plugin *needs_updates; /* does nothing below its updates_minimum; may be NULL */
+    const char *needs_facts; /* a setting that reads facts of token ids; may be NULL */
 };
 
 /* Resolves the sections "algorithm" and "entropy" (either may be NULL): row, axes, options, entropy
@@ -185,6 +186,7 @@ struct cn_loss_call {
     const struct cn_counts *counts; /* [CN_PART_COUNT] */
     const struct cn_reduce *ranks;
     struct cn_arena *scratch;
+    struct cn_token_facts facts;  /* of the tokenizer; empty unless recipe->needs_facts */
     struct cn_metrics *metrics;   /* may be NULL */
     const struct cn_live *frozen; /* values behind stop-gradients; NULL: the live ones.  Only checks
                                      of derivatives set it */

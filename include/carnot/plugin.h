@@ -8,6 +8,7 @@
 #include "carnot/option.h"
 #include "carnot/rng.h"
 #include "carnot/sum.h"
+#include "carnot/token_facts.h"
 #include "carnot/token_grad.h"
 
 #ifdef __cplusplus
@@ -57,6 +58,7 @@ struct cn_context {
     uint32_t bit;                   /* this method's bit in the column `touched` */
     const struct cn_counts *counts; /* [CN_PART_COUNT] */
     const struct cn_reduce *ranks;
+    struct cn_token_facts facts;  /* of token ids; empty unless somebody's needs_facts asks */
     struct cn_metrics *metrics;   /* where the plug-in may add named numbers; may be NULL */
     const struct cn_live *frozen; /* in the loss: live values behind a stop-gradient */
     const double *coefficient;    /* in the loss: the aggregation's c (T), 0 where untrained */
@@ -159,6 +161,8 @@ struct cn_hooks {
     enum cn_status (*check)(const void *settings);                                                 \
     /* Whether `prepare` reads live values under these settings; NULL: if needs_live asks. */      \
     bool (*prepare_live)(const void *settings);                                                    \
+    /* The setting by which it reads facts of token ids, "entropy.NAME.key=value"; NULL: none. */  \
+    const char *(*needs_facts)(const void *settings);                                              \
     bool needs_views; /* it asks for other wordings of tasks */                                    \
     /* Past rollouts that it may ask for; NULL: 0. */                                              \
     size_t (*replay_depth)(const void *settings);                                                  \

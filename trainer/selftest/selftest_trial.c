@@ -97,6 +97,9 @@ static void fill_sequence(struct trial *trial, size_t s, size_t made)
     }
 }
 
+/* The tokens 0 to 2 that occur: text, a special one, a short one. */
+static const uint8_t token_bits[] = {0, CN_TOKEN_SPECIAL, CN_TOKEN_SHORT};
+
 enum cn_status trial_open(struct trial *trial, const size_t *order)
 {
     size_t length[TRIAL_SEQUENCES];
@@ -118,6 +121,7 @@ enum cn_status trial_open(struct trial *trial, const size_t *order)
                                         .counts = trial->counts,
                                         .ranks = &cn_reduce_alone,
                                         .scratch = &trial->scratch,
+                                        .facts = {token_bits, sizeof token_bits},
                                         .metrics = &trial->metrics,
                                         .atoms = &trial->spans,
                                         .frozen = &trial->frozen_live};
