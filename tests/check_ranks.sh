@@ -120,6 +120,34 @@ wait $launcher
 code=$?
 [ $code -eq 0 ] && grep -q 'start 2 of 3' "$work/again.log" && same m1 again || { fault "restart after a kill: exit code $code"; tail -3 "$work/again.log"; }
 
+# Rank 0 keeps the counter of the queue of answers, but takes need it not: the others go on while it is stopped, in a
+# rollout that lasts as long as its slow rank.  If it comes back in time nothing is lost; if not, it is named.
+freeze() { # NAME: stops rank 0 of the run
+    frozen=
+    for p in $(pgrep -f "carnot train .*$work/$1"); do
+        grep -qzE '^(OMPI_COMM_WORLD_RANK|PMI_RANK)=0$' "/proc/$p/environ" && [ "$(cat "/proc/$p/comm")" = carnot ] && frozen=$p
+    done
+    [ -n "$frozen" ] && kill -STOP "$frozen" || fault "$1: no rank 0 to stop"
+}
+long="train.steps=$steps checkpoint.every=10 parallel.fault=slow parallel.timeout_s=20"
+begin paused
+freeze paused
+sleep 1
+kill -CONT "$frozen"
+wait $launcher
+code=$?
+[ $code -eq 0 ] && same m1 paused || { fault "rank 0 rested for 1 s: exit code $code"; tail -3 "$work/paused.log"; }
+long='train.steps=100000 checkpoint.every=100000 parallel.fault=slow parallel.timeout_s=3'
+begin frozen
+freeze frozen
+start=$SECONDS
+wait $launcher
+code=$?
+[ $code -eq 6 ] && [ $((SECONDS - start)) -le 9 ] &&
+    [ "$(grep -c 'rank 0 did not come to .*step [0-9]*, sampling) within 3 s (parallel.timeout_s); 2 of 3 ranks wait there' "$work/frozen.log")" -eq 1 ] ||
+    { fault "rank 0 stands still: exit code $code after $((SECONDS - start)) s"; tail -5 "$work/frozen.log"; }
+echo "rank 0 of 3 stands still while others take from the queue: exit code $code after $((SECONDS - start)) s"
+
 # ---- faults -----------------------------------------------------------------------------------
 # scene NAME CODE SECONDS TEXT [key=value...]
 scene() {

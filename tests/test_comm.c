@@ -415,6 +415,20 @@ static enum cn_status act_sleep(void)
     return sum_of("second", 1);
 }
 
+/* Rank 0, which keeps the counter of queues, sleeps: the others empty the queue without it. */
+static enum cn_status act_queue_sleep(void)
+{
+    struct cn_comm_queue queue;
+    uint64_t item = 0, most = 0;
+    cn_comm_place(comm, 12, "dreaming");
+    CN_TRY(cn_comm_queue(comm, &queue));
+    if (rank == 0) sleep(60);
+    for (; !queue.absent && item < 1000; most += item < 1000)
+        CN_TRY(cn_comm_take(comm, &queue, &item));
+    const struct cn_comm_data data = {"items taken", CN_DTYPE_U64, &most, 1};
+    return cn_comm_sum(comm, &data);
+}
+
 static enum cn_status act_die(void)
 {
     CN_TRY(sum_of("first", 1));
@@ -508,6 +522,7 @@ static int act(const char *name)
                   {"differ", act_differ},
                   {"skip", act_skip},
                   {"sleep", act_sleep},
+                  {"queue_sleep", act_queue_sleep},
                   {"die", act_die},
                   {"stop", act_stop},
                   {"part_fail", act_part_fail},
