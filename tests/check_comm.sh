@@ -44,6 +44,7 @@ scene differ 4 6 10 'ranks do different things: rank 0 (and others) is in collec
 scene skip 4 6 10 'ranks do different things: .*sum of second.*; rank 3 in collective 3 (sum of third'
 scene sleep 4 6 12 'rank 3 did not come to collective 3 (sum of second, 8 bytes; step 12, dreaming) within 3 s'
 scene queue_sleep 4 6 12 'rank 0 did not come to .*(sum of items taken, 8 bytes; step 12, dreaming) within 3 s (parallel.timeout_s); 3 of 4 ranks'
+OMPI_MCA_osc=pt2pt scene queue_sleep 4 6 12 'rank 0 did not come to .*; step 12, dreaming) within 3 s (parallel.timeout_s)'
 scene die 4 9 10 ''
 scene part_fail 4 4 10 'error: rank 3: no memory for 17 bytes'
 scene part_sleep 4 6 12 'rank 3 did not come to .* within 3 s .*; rank 1 waits in collective 2 (sum of second, 8 bytes; step 12, dreaming) of the odd ranks'

@@ -94,9 +94,12 @@ enum cn_status cn_comm_sum_finish(struct cn_comm *c, const char *what)
     return comm_leave(c, status);
 }
 
-/* Asks the back end for its counter, once; without one on some rank there is none for anybody. */
+/* Asks the back end for its counter, once; without one on some rank there is none for anybody.  The
+ * first take locks rank 0's memory, in Open MPI's pt2pt without an end if rank 0 does not answer: so
+ * it is here, where all have come. */
 static enum cn_status find_counter(struct cn_comm *c)
 {
+    uint64_t unused;
     if (c->counter || c->uncounted) return CN_OK;
     const enum cn_status status = c->backend->counter(c->self);
     double missing = status != CN_OK;
@@ -104,24 +107,28 @@ static enum cn_status find_counter(struct cn_comm *c)
     CN_TRY(c->backend->maximum(c->self, &data, false));
     c->uncounted = missing > 0;
     c->counter = !c->uncounted;
-    if (c->uncounted)
+    if (c->uncounted) {
         cn_log_info("  this MPI has no one-sided communication between these hosts (%s): work is "
                     "divided beforehand, and nobody helps a slow rank (Open MPI 4: "
                     "OMPI_MCA_osc=pt2pt)",
                     status == CN_OK ? "another rank has none" : cn_fail_message());
-    return CN_OK;
+        return CN_OK;
+    }
+    c->taken++;
+    return c->backend->take(c->self, &unused);
 }
 
 /* The counter is never set back: a queue begins where all takes before it ended. */
 enum cn_status cn_comm_queue(struct cn_comm *c, struct cn_comm_queue *out)
 {
-    uint64_t taken = c ? c->taken : 0;
+    uint64_t taken = 0;
     const struct cn_comm_data data = {"takes", CN_DTYPE_U64, &taken, 1};
     bool skip;
     *out = (struct cn_comm_queue){.shared = false};
     CN_TRY(comm_enter(c, "queue", &data, &skip));
     if (skip) return CN_OK;
     enum cn_status status = find_counter(c);
+    taken = c->taken;
     if (status == CN_OK && c->counter) status = c->backend->sum(c->self, &data);
     out->absent = c->uncounted;
     out->shared = c->counter;
