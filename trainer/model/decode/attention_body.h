@@ -8,7 +8,7 @@
  * Lanes are tokens for the scores (keys lie [2][head_unit][16]) and head dimensions for the
  * values ([32][head_unit]). */
 
-enum { QUERIES = 4, SCORE_VECTORS = 2 };
+enum { QUERIES = KERNEL_QUERIES, SCORE_VECTORS = 2 };
 
 INLINE vf cache_load(const char *cache, size_t index, bool bf16)
 {
@@ -16,25 +16,28 @@ INLINE vf cache_load(const char *cache, size_t index, bool bf16)
                 : vf_load((const float *)(const void *)cache + index);
 }
 
-/* What one query has seen so far. */
+/* What the queries of a row have seen so far. */
 struct query_state {
     float *max, *sum; /* (queries) */
     float *value;     /* (queries, head_unit) */
 };
 
-/* One block of keys and values, and the one that will be wanted next, or NULL. */
+/* One block of keys and values of a key head, and the one that will be wanted next, or NULL; those
+ * of the next key head lie head_bytes further. */
 struct cache_block {
     const char *key, *value, *next;
     size_t tokens; /* that the query sees, 1 .. 32 */
 };
 
-/* Some queries of one row at one block; queries and bf16 are constants after inlining. */
+/* Some queries of one row at one block, `each` to a key head: side by side, since the sums of one
+ * alone are chains that wait for themselves.  queries, each and bf16 are constants after inlining.
+ */
 struct attend {
     const struct kernel_attention *a;
-    const struct cache_block *block;
-    const float *q; /* (queries, head_dim) */
-    const struct query_state *state;
-    size_t queries;
+    const struct cache_block *block; /* of the first query's key head */
+    const float *q;                  /* (queries, head_dim) */
+    const struct query_state *state; /* from the first query on */
+    size_t queries, each;
     bool bf16;
 };
 
@@ -49,9 +52,10 @@ INLINE void score_columns(const struct attend *t, size_t token, size_t vectors,
             acc[g][v] = vf_all(0);
     for (size_t d = 0; d < head_dim; d++) {
         vf key[SCORE_VECTORS];
-        for (size_t v = 0; v < vectors; v++)
-            key[v] = cache_load(t->block->key, key_place(unit, d, token + v * LANES), t->bf16);
         for (size_t g = 0; g < t->queries; g++) {
+            const char *keys = t->block->key + g / t->each * t->a->head_bytes;
+            for (size_t v = 0; v < vectors && g % t->each == 0; v++)
+                key[v] = cache_load(keys, key_place(unit, d, token + v * LANES), t->bf16);
             vf x = vf_all(t->q[g * head_dim + d]);
             for (size_t v = 0; v < vectors; v++)
                 acc[g][v] = vf_fma(x, key[v], acc[g][v]);
@@ -111,9 +115,10 @@ INLINE void value_columns(const struct attend *t, float weight[QUERIES][KERNEL_T
             acc[g][v] = vf_load(sum + g * unit + v * LANES) * vf_all(factor[g]);
     for (size_t j = 0; j < t->block->tokens; j++) {
         vf value[VALUE_VECTORS];
-        for (size_t v = 0; v < vectors; v++)
-            value[v] = cache_load(t->block->value, j * unit + column + v * LANES, t->bf16);
         for (size_t g = 0; g < t->queries; g++) {
+            const char *values = t->block->value + g / t->each * t->a->head_bytes;
+            for (size_t v = 0; v < vectors && g % t->each == 0; v++)
+                value[v] = cache_load(values, j * unit + column + v * LANES, t->bf16);
             vf w = vf_all(weight[g][j]);
             for (size_t v = 0; v < vectors; v++)
                 acc[g][v] = vf_fma(w, value[v], acc[g][v]);
@@ -126,81 +131,80 @@ INLINE void value_columns(const struct attend *t, float weight[QUERIES][KERNEL_T
 
 INLINE void attend_block(const struct attend *t)
 {
+    const size_t unit = t->a->head_unit;
     float score[QUERIES][KERNEL_TOKENS], factor[QUERIES];
     score_block(t, score);
     for (size_t g = 0; g < t->queries; g++)
         factor[g] = soften(score[g], t->block->tokens, t->state->max + g, t->state->sum + g);
     size_t column = 0;
-    for (; column + VALUE_VECTORS * LANES <= t->a->head_unit; column += VALUE_VECTORS * LANES)
+    for (; column + VALUE_VECTORS * LANES <= unit; column += VALUE_VECTORS * LANES)
         value_columns(t, score, factor, column, VALUE_VECTORS);
-    for (; column < t->a->head_unit; column += LANES)
+    for (; column + VALUE_VECTORS / 2 * LANES <= unit; column += VALUE_VECTORS / 2 * LANES)
+        value_columns(t, score, factor, column, VALUE_VECTORS / 2);
+    for (; column < unit; column += LANES)
         value_columns(t, score, factor, column, 1);
 }
 
-INLINE void attend_some(const struct kernel_attention *a, const struct cache_block *block,
-                        const float *q, const struct query_state *state, size_t queries)
-{
-    if (a->bf16)
-        attend_block(&(struct attend){a, block, q, state, queries, true});
-    else
-        attend_block(&(struct attend){a, block, q, state, queries, false});
-}
+/* Q queries, E to a key head. */
+#define ATTEND(Q, E)                                                                               \
+    static void attend_##Q##_##E(const struct kernel_attention *a,                                 \
+                                 const struct cache_block *block, const float *q,                  \
+                                 const struct query_state *state)                                  \
+    {                                                                                              \
+        if (a->bf16)                                                                               \
+            attend_block(&(struct attend){a, block, q, state, Q, E, true});                        \
+        else                                                                                       \
+            attend_block(&(struct attend){a, block, q, state, Q, E, false});                       \
+    }
+ATTEND(1, 1)
+ATTEND(2, 1)
+ATTEND(3, 1)
+ATTEND(4, 1)
+ATTEND(2, 2)
+ATTEND(4, 2)
+ATTEND(3, 3)
+ATTEND(4, 4)
+#undef ATTEND
 
-static void attend_1(const struct kernel_attention *a, const struct cache_block *block,
-                     const float *q, const struct query_state *state)
+/* The n queries of a row and piece at one block.  If it has several key heads, all fit side by
+ * side (kernel_heads). */
+static void attend_row(const struct kernel_attention *a, const struct cache_block *block,
+                       const float *q, size_t n, float *scratch)
 {
-    attend_some(a, block, q, state, 1);
-}
-
-static void attend_2(const struct kernel_attention *a, const struct cache_block *block,
-                     const float *q, const struct query_state *state)
-{
-    attend_some(a, block, q, state, 2);
-}
-
-static void attend_3(const struct kernel_attention *a, const struct cache_block *block,
-                     const float *q, const struct query_state *state)
-{
-    attend_some(a, block, q, state, 3);
-}
-
-static void attend_4(const struct kernel_attention *a, const struct cache_block *block,
-                     const float *q, const struct query_state *state)
-{
-    attend_some(a, block, q, state, 4);
-}
-
-/* All query heads of the group that reads this key head. */
-static void attend_group(const struct kernel_attention *a, const struct cache_block *block,
-                         const float *q, float *scratch)
-{
-    static void (*const attend[])(const struct kernel_attention *, const struct cache_block *,
-                                  const float *, const struct query_state *) = {
-        NULL, attend_1, attend_2, attend_3, attend_4};
-    const size_t bytes = 2 * KERNEL_TOKENS * a->head_unit * (a->bf16 ? 2 : sizeof(float));
+    static void (*const attend[QUERIES + 1][QUERIES + 1])(const struct kernel_attention *,
+                                                          const struct cache_block *, const float *,
+                                                          const struct query_state *) = {
+        [1] = {[1] = attend_1_1},
+        [2] = {[1] = attend_2_1, [2] = attend_2_2},
+        [3] = {[1] = attend_3_1, [3] = attend_3_3},
+        [4] = {[1] = attend_4_1, [2] = attend_4_2, [4] = attend_4_4},
+    };
+    const size_t bytes = n / a->group * a->head_bytes;
     for (size_t i = 0; block->next && i < bytes; i += 64)
         __builtin_prefetch(block->next + i, 0, 2);
-    for (size_t g = 0; g < a->group; g += QUERIES) {
-        size_t queries = a->group - g < QUERIES ? a->group - g : QUERIES;
-        struct query_state state = {scratch + g, scratch + a->group + g,
-                                    scratch + 2 * a->group + g * a->head_unit};
-        attend[queries](a, block, q + g * a->head_dim, &state);
+    for (size_t g = 0; g < n; g += QUERIES) {
+        const size_t queries = n - g < QUERIES ? n - g : QUERIES;
+        const size_t each = a->group < queries ? a->group : queries;
+        struct query_state state = {scratch + g, scratch + n + g,
+                                    scratch + 2 * n + g * a->head_unit};
+        attend[queries][each](a, block, q + g * a->head_dim, &state);
     }
 }
 
-static void attention(const struct kernel_attention *a, size_t kv_head, size_t row, size_t row_end,
+static void attention(const struct kernel_attention *a, const struct kernel_piece *piece,
                       float *scratch)
 {
-    const size_t state_size = kernel_attention_scratch(1, a->group, a->head_unit);
-    const size_t half = a->head_bytes / 2;
-    const char *cache = a->cache + kv_head * a->head_bytes;
-    const size_t head = kv_head * a->group;
+    const size_t n = (piece->kv_head_end - piece->kv_head) * a->group; /* queries of a row */
+    const size_t state_size = kernel_attention_scratch(1, n, a->head_unit);
+    const size_t half = a->head_bytes / 2, row = piece->row, row_end = piece->row_end;
+    const char *cache = a->cache + piece->kv_head * a->head_bytes;
+    const size_t head = piece->kv_head * a->group;
     size_t longest = 0;
     for (size_t r = row; r < row_end; r++) {
         float *state = scratch + (r - row) * state_size;
-        for (size_t g = 0; g < a->group; g++)
+        for (size_t g = 0; g < n; g++)
             state[g] = -INFINITY;
-        memset(state + a->group, 0, (state_size - a->group) * sizeof(float));
+        memset(state + n, 0, (state_size - n) * sizeof(float));
         longest = a->length[r] > longest ? a->length[r] : longest;
     }
     for (size_t start = 0; start < longest; start += KERNEL_TOKENS)
@@ -213,15 +217,15 @@ static void attention(const struct kernel_attention *a, size_t kv_head, size_t r
                 block.tokens = KERNEL_TOKENS;
                 block.next = cache + a->table[r][b + 1] * a->block_bytes;
             }
-            attend_group(a, &block, a->q + r * a->q_stride + head * a->head_dim,
-                         scratch + (r - row) * state_size);
+            attend_row(a, &block, a->q + r * a->q_stride + head * a->head_dim, n,
+                       scratch + (r - row) * state_size);
         }
     for (size_t r = row; r < row_end; r++)
-        for (size_t g = 0; g < a->group; g++) {
+        for (size_t g = 0; g < n; g++) {
             const float *state = scratch + (r - row) * state_size;
-            const float *value = state + 2 * a->group + g * a->head_unit;
+            const float *value = state + 2 * n + g * a->head_unit;
             float *out = a->out + r * a->out_stride + (head + g) * a->head_dim;
-            float scale = 1.0f / state[a->group + g];
+            float scale = 1.0f / state[n + g];
             for (size_t d = 0; d < a->head_dim; d++)
                 out[d] = value[d] * scale;
         }

@@ -236,6 +236,15 @@ static float largest_of(const float *z, size_t n)
     return lane[0];
 }
 
+/* Whether some word reaches `least`; in most blocks none does.  Words of 24 bits compare as signed. */
+static bool reaches(const uint32_t *word, size_t n, uint32_t least)
+{
+    int32_t any = 0;
+    for (size_t i = 0; i < n; i++)
+        any |= -((int32_t)(word[i] >> 8) >= (int32_t)least);
+    return any != 0;
+}
+
 static int32_t draw_all(const struct choose_call *call)
 {
     uint32_t tail[3], memo[THRESHOLD_COUNT], word[CHOOSE_NOISE_TOKENS];
@@ -251,6 +260,7 @@ static int32_t draw_all(const struct choose_call *call)
         if (best - top > GUMBEL_MAX) continue;
         uint32_t least = noise_threshold(best - top, memo);
         call->loops->noise(key, tail, (uint32_t)(j / 4), word);
+        if (!reaches(word, n, least)) continue;
         for (size_t i = 0; i < n; i++) {
             if (word[i] >> 8 < least) continue;
             double scaled = (double)z[i] / temperature;

@@ -25,64 +25,7 @@ struct worker {
     void *own_packed; /* (FEW_ROWS_MAX, hidden) */
 };
 
-static const size_t ATTENTION_CHUNK = 16;
-static const size_t SHARED_ROWS_LEAST = 16;          /* of each thread */
-static const size_t SMALL_WEIGHTS = (size_t)8 << 20; /* bytes: a part of any shared cache */
-
-static size_t scratch_normed(const struct model_shape *s)
-{
-    return kernel_round_up(FEW_ROWS_MAX * s->hidden * sizeof(float), 64);
-}
-
-static size_t scratch_attention(const struct model_shape *s, size_t head_unit)
-{
-    return kernel_round_up(
-        kernel_attention_scratch(ATTENTION_CHUNK, s->heads / s->kv_heads, head_unit) *
-            sizeof(float),
-        64);
-}
-
-static enum cn_status fill_rotations(struct machine *m, size_t context)
-{
-    const size_t half = m->shape->head_dim / 2;
-    float *frequency;
-    CN_TRY(CN_NEW(&m->arena, half, &frequency));
-    CN_TRY(CN_NEW(&m->arena, context * half, &m->cosine));
-    CN_TRY(CN_NEW(&m->arena, context * half, &m->sine));
-    shape_rope_frequencies(m->shape, frequency);
-    for (size_t p = 0; p < context; p++)
-        for (size_t i = 0; i < half; i++) {
-            float angle = (float)p * frequency[i];
-            m->cosine[p * half + i] = (float)cos((double)angle);
-            m->sine[p * half + i] = (float)sin((double)angle);
-        }
-    return CN_OK;
-}
-
-enum cn_status machine_open(struct machine *m, size_t context)
-{
-    const struct model_shape *s = m->shape;
-    const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
-    const size_t widest = q > s->hidden ? q : s->hidden;
-    cn_arena_init(&m->arena);
-    m->head_rows = HEAD_ROWS;
-    m->small = shape_parameters(s) * (m->bf16 ? 2 : sizeof(float)) <= SMALL_WEIGHTS;
-    CN_TRY(fill_rotations(m, context));
-    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->hidden, &m->x));
-    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->hidden, &m->normed));
-    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * (q + 2 * kv), &m->qkv));
-    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * q, &m->attended));
-    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->intermediate, &m->gate));
-    CN_TRY(CN_NEW(&m->arena, PASS_ROWS * s->intermediate, &m->up));
-    CN_TRY(CN_NEW(&m->arena, HEAD_ROWS * s->vocab, &m->logits));
-    CN_TRY(CN_NEW(&m->arena, pool_size(m->pool) * s->layers, &m->next_item));
-    CN_TRY(cn_arena_alloc(&m->arena, kernel_pack_bytes(PASS_ROWS, widest), 1, &m->packed));
-    CN_TRY(cn_arena_alloc(&m->arena, kernel_pack_bytes(PASS_ROWS, s->intermediate), 1,
-                          &m->packed_gate));
-    m->scratch_bytes = scratch_normed(s) + scratch_attention(s, m->head_unit) +
-                       kernel_round_up(kernel_pack_bytes(FEW_ROWS_MAX, s->hidden), 64);
-    return cn_arena_alloc(&m->arena, pool_size(m->pool) * m->scratch_bytes, 1, &m->scratch);
-}
+static const size_t SHARED_ROWS_LEAST = 16; /* of each thread */
 
 static void worker_init(struct worker *w, struct pass *pass, size_t thread)
 {
@@ -90,10 +33,8 @@ static void worker_init(struct worker *w, struct pass *pass, size_t thread)
     char *scratch = m->scratch + thread * m->scratch_bytes;
     *w = (struct worker){.pass = pass, .m = m, .thread = thread, .threads = pool_size(m->pool)};
     w->normed = (float *)(void *)scratch;
-    scratch += scratch_normed(m->shape);
-    w->attention_scratch = (float *)(void *)scratch;
-    scratch += scratch_attention(m->shape, m->head_unit);
-    w->own_packed = scratch;
+    w->attention_scratch = (float *)(void *)(scratch + m->attention_at);
+    w->own_packed = scratch + m->packed_at;
 }
 
 static void pack_rectangle(const struct machine *m, const struct kernel_pack *pack)
@@ -246,18 +187,18 @@ static char *head_place(const struct machine *m, size_t layer, size_t kv_head, u
            (layer * m->shape->kv_heads + kv_head) * head_bytes(m);
 }
 
-/* Turns queries and key of one key head's group in rows [row, row_end) and stores key and value. */
-static void keep_rows(const struct worker *w, int layer, size_t kv_head, size_t row, size_t row_end)
+/* Turns queries and keys of a piece and stores keys and values. */
+static void keep_piece(const struct worker *w, int layer, const struct kernel_piece *piece)
 {
     const struct machine *m = w->m;
     const struct model_shape *s = m->shape;
     const size_t q = s->heads * s->head_dim, kv = s->kv_heads * s->head_dim;
-    const size_t group = s->heads / s->kv_heads;
-    for (size_t r = row; r < row_end; r++) {
+    const size_t group = s->heads / s->kv_heads, heads = piece->kv_head_end - piece->kv_head;
+    for (size_t r = piece->row; r < piece->row_end; r++) {
         size_t position = w->pass->rows[r].position;
-        float *base = m->qkv + r * (q + 2 * kv), *key = base + q + kv_head * s->head_dim;
-        struct kernel_rotate rotate = {.x = base + kv_head * group * s->head_dim,
-                                       .heads = group,
+        float *base = m->qkv + r * (q + 2 * kv), *key = base + q + piece->kv_head * s->head_dim;
+        struct kernel_rotate rotate = {.x = base + piece->kv_head * group * s->head_dim,
+                                       .heads = heads * group,
                                        .head_dim = s->head_dim,
                                        .eps = (float)s->rms_eps,
                                        .norm = weights_get(&m->weights, layer, TENSOR_Q_NORM),
@@ -265,24 +206,24 @@ static void keep_rows(const struct worker *w, int layer, size_t kv_head, size_t 
                                        .sine = m->sine + position * (s->head_dim / 2)};
         m->kernels->rotate(&rotate);
         rotate.x = key;
-        rotate.heads = 1;
+        rotate.heads = heads;
         rotate.norm = weights_get(&m->weights, layer, TENSOR_K_NORM);
         m->kernels->rotate(&rotate);
         uint32_t block = w->pass->table[r][position / KERNEL_TOKENS];
-        char *place = head_place(m, (size_t)layer, kv_head, block);
-        m->kernels->keep(&(struct kernel_keep){.key = key,
-                                               .value = key + kv,
-                                               .key_block = place,
-                                               .value_block = place + head_bytes(m) / 2,
-                                               .at = position % KERNEL_TOKENS,
-                                               .head_dim = s->head_dim,
-                                               .head_unit = m->head_unit,
-                                               .bf16 = m->bf16});
+        char *place = head_place(m, (size_t)layer, piece->kv_head, block);
+        for (size_t h = 0; h < heads; h++, key += s->head_dim, place += head_bytes(m))
+            m->kernels->keep(&(struct kernel_keep){.key = key,
+                                                   .value = key + kv,
+                                                   .key_block = place,
+                                                   .value_block = place + head_bytes(m) / 2,
+                                                   .at = position % KERNEL_TOKENS,
+                                                   .head_dim = s->head_dim,
+                                                   .head_unit = m->head_unit,
+                                                   .bf16 = m->bf16});
     }
 }
 
-static void attend_rows(const struct worker *w, int layer, size_t kv_head, size_t row,
-                        size_t row_end)
+static void attend_piece(const struct worker *w, int layer, const struct kernel_piece *piece)
 {
     const struct machine *m = w->m;
     const struct model_shape *s = m->shape;
@@ -302,42 +243,50 @@ static void attend_rows(const struct worker *w, int layer, size_t kv_head, size_
                                          .head_bytes = head_bytes(m),
                                          .table = w->pass->table,
                                          .length = w->pass->length};
-    m->kernels->attention(&attention, kv_head, row, row_end, w->attention_scratch);
+    m->kernels->attention(&attention, piece, w->attention_scratch);
     struct kernel_pack pack = {.in = m->attended,
                                .stride = q,
                                .out = m->packed,
                                .rows = w->pass->n,
                                .k = q,
-                               .row = row,
-                               .row_end = row_end,
-                               .column = kv_head * group * s->head_dim,
-                               .column_end = (kv_head + 1) * group * s->head_dim};
+                               .row = piece->row,
+                               .row_end = piece->row_end,
+                               .column = piece->kv_head * group * s->head_dim,
+                               .column_end = piece->kv_head_end * group * s->head_dim};
     pack_rectangle(m, &pack);
 }
 
-/* Rotation, cache and attention of a layer, in pieces (key head, rows) that threads take as they
+/* Pieces of attention into which the key heads of a row are divided. */
+static size_t stacks_of(const struct model_shape *s)
+{
+    const size_t heads = kernel_heads(s->heads / s->kv_heads, s->kv_heads);
+    return (s->kv_heads + heads - 1) / heads;
+}
+
+/* Rotation, cache and attention of a layer, in pieces (key heads, rows) that threads take as they
  * come. */
 static void attend(const struct worker *w, int layer, bool wanted)
 {
     const struct pass *pass = w->pass;
     const struct machine *m = w->m;
-    const size_t kv_heads = m->shape->kv_heads;
-    const size_t pieces = kv_heads * ((pass->n + pass->chunk - 1) / pass->chunk);
-    if (!pass->distinct || !wanted) {
-        size_t begin, end; /* rows see each other's keys, so all are stored before anybody looks */
-        pool_split(pass->n, w->thread, w->threads, &begin, &end);
-        for (size_t h = 0; h < kv_heads; h++)
-            keep_rows(w, layer, h, begin, end);
+    const size_t kv_heads = m->shape->kv_heads, stacks = stacks_of(m->shape);
+    const size_t pieces = stacks * ((pass->n + pass->chunk - 1) / pass->chunk);
+    if (!pass->distinct || !wanted) { /* rows see each other's keys: all are stored first */
+        struct kernel_piece own = {.kv_head_end = kv_heads};
+        pool_split(pass->n, w->thread, w->threads, &own.row, &own.row_end);
+        keep_piece(w, layer, &own);
         pool_barrier(m->pool);
         if (!wanted) return;
     }
     for (;;) {
-        size_t piece = atomic_fetch_add(&m->next_item[layer], 1);
-        if (piece >= pieces) break;
-        size_t row = piece / kv_heads * pass->chunk, row_end = row + pass->chunk;
-        if (row_end > pass->n) row_end = pass->n;
-        if (pass->distinct) keep_rows(w, layer, piece % kv_heads, row, row_end);
-        attend_rows(w, layer, piece % kv_heads, row, row_end);
+        size_t i = atomic_fetch_add(&m->next_item[layer], 1);
+        if (i >= pieces) break;
+        struct kernel_piece piece;
+        pool_split(kv_heads, i % stacks, stacks, &piece.kv_head, &piece.kv_head_end);
+        piece.row = i / stacks * pass->chunk;
+        piece.row_end = piece.row + pass->chunk < pass->n ? piece.row + pass->chunk : pass->n;
+        if (pass->distinct) keep_piece(w, layer, &piece);
+        attend_piece(w, layer, &piece);
     }
     pool_barrier(m->pool);
 }
@@ -429,7 +378,7 @@ static void prepare(struct pass *pass, size_t threads)
     for (size_t i = 0; i < m->shape->layers; i++)
         atomic_store(&m->next_item[i], 0);
     pass->chunk = ATTENTION_CHUNK;
-    while (pass->chunk > 1 && m->shape->kv_heads * (pass->n / pass->chunk) < 3 * threads)
+    while (pass->chunk > 1 && stacks_of(m->shape) * (pass->n / pass->chunk) < 3 * threads)
         pass->chunk /= 2;
 }
 

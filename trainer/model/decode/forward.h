@@ -8,8 +8,9 @@
 #include <stdatomic.h>
 
 enum {
-    PASS_ROWS = 128, /* most rows of one pass */
-    HEAD_ROWS = 64,  /* rows whose logits exist at a time */
+    PASS_ROWS = 128,      /* most rows of one pass */
+    HEAD_ROWS = 64,       /* rows whose logits exist at a time */
+    ATTENTION_CHUNK = 16, /* most rows of one piece of attention */
     FEW_ROWS_MAX =
         4 /* so few rows: every thread normalises them for itself, which saves a barrier */
 };
@@ -29,9 +30,10 @@ struct machine {
     float *gate, *up;
     void *packed, *packed_gate; /* inputs of products */
     float *logits;              /* (HEAD_ROWS, vocab) */
-    char *scratch;              /* per thread */
-    size_t scratch_bytes;       /* of one thread */
-    atomic_size_t *next_item;   /* (threads, layers): attention's next piece of work */
+    char *scratch; /* per thread: normed rows, and where attention's and packed begin */
+    size_t attention_at, packed_at;
+    size_t scratch_bytes;     /* of one thread */
+    atomic_size_t *next_item; /* (threads, layers): attention's next piece of work */
     struct cn_arena arena;
 };
 
@@ -57,7 +59,7 @@ struct pass {
     size_t chunk; /* rows of one piece of attention */
 };
 
-/* Allocates everything but weights and cache.  Fails: CN_ERR_MEMORY. */
+/* Allocates everything but weights and cache (machine.c).  Fails: CN_ERR_MEMORY. */
 enum cn_status machine_open(struct machine *m, size_t context);
 
 /* Computes the rows: their keys and values are added to the cache (whose slots were extended

@@ -17,6 +17,7 @@ enum {
     KERNEL_COLUMNS = 16,    /* outputs of a matrix product that belong to one thread */
     KERNEL_TOKENS = 32,     /* tokens of one block of the cache */
     KERNEL_KEY_TOKENS = 16, /* keys of so many lie together: a block begun is not read to its end */
+    KERNEL_QUERIES = 4,     /* of a row that are attended to side by side */
     KERNEL_HEAD_UNIT = 16,  /* head_dim in the cache is rounded up to this */
     KERNEL_ROW_UNIT = 32,   /* packed input has room for rows rounded up to this */
     KERNEL_DEPTH_UNIT =
@@ -94,6 +95,11 @@ struct kernel_attention {
     const size_t *length;         /* per row: tokens it sees, itself included */
 };
 
+/* Key heads and rows that are attended to in one call. */
+struct kernel_piece {
+    size_t kv_head, kv_head_end, row, row_end;
+};
+
 struct kernels {
     const char *name;
     struct choose_loops choose;
@@ -109,11 +115,9 @@ struct kernels {
     void (*keep)(const struct kernel_keep *);
     /* gate = silu(gate) up, n elements. */
     void (*gated)(float *gate, const float *up, size_t n);
-    /* Rows [row, row_end) of one key head; scratch: kernel_attention_scratch floats.  Rows whose
-     * tables begin with the same blocks should be neighbours: the block is then read from memory
-     * once. */
-    void (*attention)(const struct kernel_attention *, size_t kv_head, size_t row, size_t row_end,
-                      float *scratch);
+    /* scratch: kernel_attention_scratch floats.  Rows whose tables begin with the same blocks
+     * should be neighbours: the block is then read from memory once. */
+    void (*attention)(const struct kernel_attention *, const struct kernel_piece *, float *scratch);
 };
 
 static inline size_t kernel_round_up(size_t n, size_t unit)
@@ -138,9 +142,17 @@ static inline size_t kernel_weights_count(size_t n, size_t k)
     return kernel_blocks(n) * KERNEL_COLUMNS * kernel_depth(k);
 }
 
-static inline size_t kernel_attention_scratch(size_t rows, size_t group, size_t head_unit)
+/* Key heads of a piece: as many as fill KERNEL_QUERIES queries, which are computed side by side. */
+static inline size_t kernel_heads(size_t group, size_t kv_heads)
 {
-    return rows * group * (head_unit + 2);
+    const size_t fill = group < KERNEL_QUERIES ? KERNEL_QUERIES / group : 1;
+    return fill < kv_heads ? fill : kv_heads;
+}
+
+/* queries: of a row, over all key heads of the piece. */
+static inline size_t kernel_attention_scratch(size_t rows, size_t queries, size_t head_unit)
+{
+    return rows * queries * (head_unit + 2);
 }
 
 /* Bytes of packed input (rows, k), either dtype. */
