@@ -47,6 +47,7 @@ static enum cn_status open_machine(struct machine *m, const struct engine_settin
     m->head_unit = kernel_round_up(shape->head_dim, KERNEL_HEAD_UNIT);
     CN_TRY(kernels_pick(settings->isa, &m->kernels));
     CN_TRY(pool_open(settings->threads, &m->pool));
+    m->meet = m->pool;
     CN_TRY(pool_open(1, &m->alone));
     CN_TRY(weights_open(&m->weights, shape, settings->dtype));
     CN_TRY(weights_bind(&m->weights, buffers, n, m->kernels, m->pool));

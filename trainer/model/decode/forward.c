@@ -8,7 +8,7 @@
  * a row the same bits in any company, the split is free.
  *
  * Many rows of a small model are shared out instead: a thread takes its rows through all layers and
- * meets nobody, and their activations, keys and values stay in its core's cache.  It reads all the
+ * meets nobody (in a prompt: once a layer, when keys are stored), and their activations, keys and values stay in its core's cache.  It reads all the
  * weights for that, so they must fit the cache that cores share. */
 #include "forward.h"
 
@@ -25,7 +25,7 @@ struct worker {
     void *own_packed; /* (FEW_ROWS_MAX, hidden) */
 };
 
-static const size_t SHARED_ROWS_LEAST = 16; /* of each thread */
+static const size_t SHARED_ROWS_LEAST = 8; /* of each thread */
 
 static void worker_init(struct worker *w, struct pass *pass, size_t thread)
 {
@@ -275,7 +275,7 @@ static void attend(const struct worker *w, int layer, bool wanted)
         struct kernel_piece own = {.kv_head_end = kv_heads};
         pool_split(pass->n, w->thread, w->threads, &own.row, &own.row_end);
         keep_piece(w, layer, &own);
-        pool_barrier(m->pool);
+        pool_barrier(m->meet);
         if (!wanted) return;
     }
     for (;;) {
@@ -392,11 +392,12 @@ static bool shares_rows(const struct pass *pass)
 {
     const struct machine *m = pass->machine;
     const size_t threads = pool_size(m->pool);
-    return threads > 1 && pass->distinct && m->small && pass->n >= SHARED_ROWS_LEAST * threads &&
+    return threads > 1 && m->small && pass->n >= SHARED_ROWS_LEAST * threads &&
            threads * slice_rows(pass->n, threads) <= PASS_ROWS;
 }
 
-/* The machine as one thread of several sees it: buffers of its own, a pool of itself. */
+/* The machine as one thread of several sees it: buffers of its own, and a pool of itself but where
+ * rows see each other's keys. */
 static struct machine slice_of(const struct machine *m, size_t first, size_t thread)
 {
     const struct model_shape *s = m->shape;
@@ -424,8 +425,10 @@ static void forward_rows(void *context, size_t thread)
     const struct pass *whole = context;
     const size_t threads = pool_size(whole->machine->pool);
     struct machine own = slice_of(whole->machine, thread * slice_rows(whole->n, threads), thread);
-    struct pass part = {
-        .machine = &own, .distinct = true, .sink = whole->sink, .context = whole->context};
+    struct pass part = {.machine = &own,
+                        .distinct = whole->distinct,
+                        .sink = whole->sink,
+                        .context = whole->context};
     size_t begin, end;
     pool_split(whole->n, thread, threads, &begin, &end);
     part.rows = whole->rows + begin;
