@@ -226,8 +226,17 @@ broken_json_names_file_and_line() {
 }
 
 a_dry_run_prints_the_batch_and_touches_nothing() {
-    train 0 '8' dry --dry-run
+    train 0 '2 prompts x 4 samples = 8 sequences a step' dry --dry-run train.steps=5
     [ ! -e runs/dry ] || complain 'a dry run made a run folder'
+    # The page is the result: on standard output, with one line between its parts and one title a part.
+    row 1 '2 prompts x 4 samples'
+    grep -q '^train.steps = 5 (' out || complain "standard output lacks the changed values: $(cat out)"
+    gives 0 'memory plan, ' "$carnot" train "$(dirname "$self")/../configs/quickstart.json" --dry-run
+    [ "$(grep -ciE '^memory' out)" -eq 1 ] || complain "the memory plan has not one title: $(grep -iE '^memory' out)"
+    [ -z "$(uniq -d out)" ] && [ ! -s err ] || complain "the page has double lines, or something is in the log: $(cat err)"
+    gives 0 'memory plan of a rank that samples, ' "$carnot" train "$(dirname "$self")/../configs/quickstart.json" --dry-run \
+        parallel.rollout_ranks=1
+    grep -q '^memory plan of a rank that learns, [0-9]* parameters  *MB$' out || complain 'no plan of a rank that learns'
 }
 
 explain_names_range_and_default() {

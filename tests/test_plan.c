@@ -105,7 +105,7 @@ TEST(a_large_cache_and_activations_take_turns)
     for (int i = 0; i < PLAN_PART_COUNT; i++)
         sum += plan.bytes[i];
     CHECK_INT(plan.total, sum - plan.never_at_once);
-    CHECK_OK(plan_print(&plan, 0, &text));
+    CHECK_OK(plan_print(&plan, "", 0, &text));
     CHECK(strstr(text.data, "never at once"));
     cn_str_free(&text);
 }
@@ -138,7 +138,7 @@ TEST(a_plan_that_does_not_fit_says_what_is_largest_and_what_helps)
     CHECK_OK(plan_check(&plan, plan.total));
     CHECK_OK(plan_check(&plan, 0));
     CHECK_FAILS(plan_check(&plan, plan.total - 1), CN_ERR_MEMORY, "rollout.slots");
-    CHECK_OK(plan_print(&plan, 0, &text));
+    CHECK_OK(plan_print(&plan, "", 0, &text));
     CHECK(strstr(text.data, "keys and values") && strstr(text.data, "unknown"));
     CHECK(!strstr(text.data, "gradients")); /* empty parts are left out */
     cn_str_free(&text);

@@ -1,10 +1,11 @@
 /* Batch arithmetic and the memory plan. */
 #include "dry_run.h"
 
+#include "filters/filter.h"
 #include "model/plan.h"
 #include "model/shape.h"
 
-#include "carnot/log.h"
+#include "carnot/str.h"
 
 #include <string.h>
 #include <unistd.h>
@@ -125,88 +126,101 @@ enum cn_status dry_run_check(const struct session *s, const struct supervised_se
     return plan_check(&plan, available(s));
 }
 
-static void print_supervised(const struct session *s, const struct supervised_settings *plan)
+/* ---- the page ------------------------------------------------------------ */
+
+static enum cn_status print_supervised(const struct session *s,
+                                       const struct supervised_settings *plan, struct cn_str *out)
 {
-    cn_log_info("%lld rows a step x %lld steps = %lld rows, in atoms of %lld tokens; prompts of at "
-                "most %lld tokens",
-                (long long)plan->rows, (long long)plan->steps,
-                (long long)(plan->rows * plan->steps), (long long)s->settings.update.atom_tokens,
-                (long long)s->settings.data.max_prompt_tokens);
-    cn_log_info("learning rate %g, %g %% of the rows held out for validation", plan->lr,
-                100 * plan->validation);
+    CN_TRY(cn_str_format(
+        out,
+        "%lld rows a step x %lld steps = %lld rows, in atoms of %lld tokens; prompts of at most "
+        "%lld tokens\n",
+        (long long)plan->rows, (long long)plan->steps, (long long)(plan->rows * plan->steps),
+        (long long)s->settings.update.atom_tokens, (long long)s->settings.data.max_prompt_tokens));
+    return cn_str_format(out, "learning rate %g, %g %% of the rows held out for validation\n",
+                         plan->lr, 100 * plan->validation);
 }
 
-static void print_arithmetic(const struct session *s)
+static enum cn_status print_arithmetic(const struct session *s, struct cn_str *out)
 {
     const struct train_settings *t = &s->settings.train;
     const long long sequences = t->prompts * t->samples;
     const long long longest = s->settings.data.max_prompt_tokens + s->settings.rollout.max_tokens;
-    cn_log_info("%lld prompts x %lld samples = %lld sequences a step = %lld optimizer steps x %lld "
-                "sequences (%lld epochs x %lld mini-batches)",
-                (long long)t->prompts, (long long)t->samples, sequences,
-                (long long)(t->epochs * t->mini_batches), sequences / (long long)t->mini_batches,
-                (long long)t->epochs, (long long)t->mini_batches);
-    cn_log_info("%lld sequences x at most (%lld prompt + %lld answer) tokens = at most %lld tokens "
-                "a step, in atoms of %lld; %lld steps",
-                sequences, (long long)s->settings.data.max_prompt_tokens,
-                (long long)s->settings.rollout.max_tokens, sequences * longest,
-                (long long)s->settings.update.atom_tokens, (long long)t->steps);
-    cn_log_info("algorithm %s: %s", s->recipe.row->name, s->recipe.row->summary);
-    if (s->settings.parallel.rollout_ranks > 0)
-        cn_log_info("ranks that only sample: %lld, ahead of the others by at most %lld steps",
-                    (long long)s->settings.parallel.rollout_ranks,
-                    (long long)s->settings.parallel.max_staleness);
+    CN_TRY(cn_str_format(
+        out,
+        "%lld prompts x %lld samples = %lld sequences a step = %lld optimizer steps x %lld "
+        "sequences (%lld epochs x %lld mini-batches)\n",
+        (long long)t->prompts, (long long)t->samples, sequences,
+        (long long)(t->epochs * t->mini_batches), sequences / (long long)t->mini_batches,
+        (long long)t->epochs, (long long)t->mini_batches));
+    CN_TRY(cn_str_format(
+        out,
+        "%lld sequences x at most (%lld prompt + %lld answer) tokens = at most %lld tokens a step, "
+        "in atoms of %lld; %lld steps\n",
+        sequences, (long long)s->settings.data.max_prompt_tokens,
+        (long long)s->settings.rollout.max_tokens, sequences * longest,
+        (long long)s->settings.update.atom_tokens, (long long)t->steps));
+    CN_TRY(cn_str_format(out, "algorithm %s: %s\n", s->recipe.row->name, s->recipe.row->summary));
+    if (s->settings.parallel.rollout_ranks == 0) return CN_OK;
+    return cn_str_format(out,
+                         "ranks that only sample: %lld, ahead of the others by at most %lld "
+                         "steps\n",
+                         (long long)s->settings.parallel.rollout_ranks,
+                         (long long)s->settings.parallel.max_staleness);
+}
+
+static enum cn_status print_changes(const struct session *s, struct cn_str *out)
+{
+    CN_TRY(cn_str_add(out, "\nvalues that differ from preset and default\n"));
+    const size_t before = out->length;
+    CN_TRY(config_print_changes(s->config, out));
+    return out->length == before ? cn_str_add(out, "none\n") : CN_OK;
 }
 
 /* Of a rank that does what `roles` says. */
 static enum cn_status print_side(const struct session *s,
                                  const struct supervised_settings *supervised,
-                                 const struct roles *roles, const struct model_shape *shape)
+                                 const struct roles *roles, const struct model_shape *shape,
+                                 struct cn_str *out)
 {
-    const char *const who = roles->samples && roles->learns ? ""
-                            : roles->learns                 ? " of a rank that learns"
-                                                            : " of a rank that samples";
+    const char *const whose = roles->samples && roles->learns ? ""
+                              : roles->learns                 ? " of a rank that learns"
+                                                              : " of a rank that samples";
     struct plan plan;
-    struct cn_str text = {0};
     CN_TRY(make_plan(s, supervised, roles, shape, &plan));
-    enum cn_status status = plan_print(&plan, available(s), &text);
-    if (status == CN_OK)
-        cn_log_info("\nmemory%s, %.1f million parameters\n%s", who, 1e-6 * (double)plan.parameters,
-                    text.data);
-    cn_str_free(&text);
-    CN_TRY(status);
+    CN_TRY(cn_str_add(out, "\n"));
+    CN_TRY(plan_print(&plan, whose, available(s), out));
     return plan_check(&plan, available(s));
 }
 
 static enum cn_status print_memory(const struct session *s,
-                                   const struct supervised_settings *supervised)
+                                   const struct supervised_settings *supervised, struct cn_str *out)
 {
     const struct roles learns = {.learns = true}, samples = {.samples = true};
     struct model_shape shape;
     bool known;
     CN_TRY(read_shape(s, &shape, &known));
-    if (!known) {
-        cn_log_info("memory: model type %s is not planned", s->settings.model.type);
-        return CN_OK;
-    }
+    if (!known)
+        return cn_str_format(out, "\nmemory: model type %s is not planned\n",
+                             s->settings.model.type);
     if (supervised || s->settings.parallel.rollout_ranks == 0)
-        return print_side(s, supervised, &s->roles, &shape);
-    CN_TRY(print_side(s, NULL, &learns, &shape));
-    return print_side(s, NULL, &samples, &shape);
+        return print_side(s, supervised, &s->roles, &shape, out);
+    CN_TRY(print_side(s, NULL, &learns, &shape, out));
+    return print_side(s, NULL, &samples, &shape, out);
 }
 
+/* Whatever fails, what stands before is printed: a plan that does not fit, for one. */
 enum cn_status dry_run_print(struct session *s, const struct supervised_settings *supervised)
 {
-    struct cn_str text = {0};
-    if (supervised)
-        print_supervised(s, supervised);
-    else
-        print_arithmetic(s);
-    enum cn_status status = config_print_changes(s->config, &text);
-    if (status == CN_OK)
-        cn_log_info("\nvalues that differ from preset and default\n%s",
-                    text.length ? text.data : "none\n");
-    cn_str_free(&text);
-    CN_TRY(status);
-    return print_memory(s, supervised);
+    struct cn_str out = {0};
+    enum cn_status status =
+        supervised ? print_supervised(s, supervised, &out) : print_arithmetic(s, &out);
+    if (status == CN_OK) status = print_changes(s, &out);
+    if (status == CN_OK) status = print_memory(s, supervised, &out);
+    if (cn_comm_rank(s->comm) == 0) {
+        const enum cn_status written = filter_write(cn_str_text(&out));
+        if (status == CN_OK) status = written;
+    }
+    cn_str_free(&out);
+    return status;
 }

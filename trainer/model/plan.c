@@ -6,6 +6,8 @@
 #include "shape.h"
 #include "shard.h"
 
+#include <stdio.h>
+
 /* What a process has before it opens a model: program, libtorch and its libraries (file pages
  * included), thread stacks.  Measured: 112 MB with libtorch 2.13 after its first product; runs of
  * about 1M parameters whose atoms are full end within 10 % of the plan with these. */
@@ -261,10 +263,13 @@ static double megabytes(uint64_t bytes)
     return (double)bytes / 1e6;
 }
 
-enum cn_status plan_print(const struct plan *plan, uint64_t available, struct cn_str *out)
+enum cn_status plan_print(const struct plan *plan, const char *whose, uint64_t available,
+                          struct cn_str *out)
 {
-    CN_TRY(cn_str_format(out, "memory plan, %llu parameters %*s\n",
-                         (unsigned long long)plan->parameters, 14, "MB"));
+    char title[96];
+    snprintf(title, sizeof title, "memory plan%s, %llu parameters", whose,
+             (unsigned long long)plan->parameters);
+    CN_TRY(cn_str_format(out, "%-54s %10s\n", title, "MB"));
     for (int i = 0; i < PLAN_PART_COUNT; i++)
         if (plan->bytes[i])
             CN_TRY(cn_str_format(out, "  %-52s %10.1f\n", names[i], megabytes(plan->bytes[i])));

@@ -76,9 +76,10 @@ const char *plan_part_advice(enum plan_part part);
 enum cn_status plan_make(const struct model_shape *shape, const struct plan_settings *settings,
                          struct plan *out);
 
-/* Appends a table: one line per part that is not empty, the total, and what is available (0:
- * unknown). */
-enum cn_status plan_print(const struct plan *plan, uint64_t available, struct cn_str *out);
+/* Appends a table: a title, one line per part that is not empty, the total, and what is available
+ * (0: unknown).  whose: "", or " of a rank that ..." for the title. */
+enum cn_status plan_print(const struct plan *plan, const char *whose, uint64_t available,
+                          struct cn_str *out);
 
 /* Fails: CN_ERR_MEMORY, naming the largest part and what would make it smaller, if the plan exceeds
  * `available` (0: unknown, never fails). */
