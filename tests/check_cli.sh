@@ -99,6 +99,17 @@ model() {
     cp -r runs/model/checkpoints/step_000001 "$1" || complain 'training left no checkpoint'
 }
 
+# tokenizer_only NAME: a folder with a tokenizer of three tokens and nothing else.
+tokenizer_only() {
+    mkdir -p "$1"
+    cat >"$1/tokenizer.json" <<'JSON'
+{"version": "1.0", "added_tokens": [], "normalizer": null, "post_processor": null,
+ "pre_tokenizer": {"type": "ByteLevel", "add_prefix_space": false, "trim_offsets": true, "use_regex": true},
+ "decoder": {"type": "ByteLevel", "add_prefix_space": true, "trim_offsets": true, "use_regex": true},
+ "model": {"type": "BPE", "vocab": {"a": 0, "b": 1, "ab": 2}, "merges": ["a b"]}}
+JSON
+}
+
 # wait_for PID FILE TEXT: until the process has written TEXT; for at most a minute, while it lives.
 wait_for() {
     local tries=600
@@ -247,9 +258,58 @@ explain_names_range_and_default() {
 
 # ---- models and rows ---------------------------------------------------------------------------------
 a_missing_model_folder_is_named() {
-    gives 3 'no/such/folder' "$carnot" sample no/such/folder
-    gives 3 'no/such/folder' "$carnot" tokenize no/such/folder
-    prints_nothing
+    local command
+    for command in sample score tokenize; do
+        gives 3 'MODEL=no/such/folder: there is no such folder' "$carnot" $command no/such/folder
+        gives 3 'MODEL=tiny.json is a file, not a Hugging Face folder' "$carnot" $command tiny.json
+        prints_nothing
+    done
+    train 3 'model.path=no/such/folder: there is no such folder' nowhere model.init=null model.path=no/such/folder
+    train 3 'model.path=no/such/folder: there is no such folder' nowhere model.init=null model.path=no/such/folder \
+        model.type=torch --dry-run
+    gives 3 'model.path=no/such/folder: there is no such folder' "$carnot" eval no/such/folder tiny.json
+    train 3 'critic.path=no/such/folder: there is no such folder' nowhere algorithm=ppo critic.type=model \
+        critic.path=no/such/folder
+}
+
+an_unknown_key_is_an_error_of_its_row_and_what_filters_write_is_none() {
+    tokenizer_only ab
+    printf '%s\n' '{"id": {"gold": 4}, "text": "ab"}' '{"text": "ab", "txet": 1}' '{"txt": "ab"}' '{"text": "b", "gold": 4}' \
+        '{"text": "a", "ids": [7], "logp": [], "entropy": [], "top": [], "hex": "", "sample": 0, "stop": "eos"}' >in
+    gives 3 '3 of 5 rows' "$carnot" tokenize ab
+    row 1 '{"id": {"gold": 4}, "ids": [2]}'
+    row 2 'unknown key \"txet\"; nearest is \"text\"'
+    row 3 'unknown key \"txt\"; nearest is \"text\"'
+    row 4 'unknown key \"gold\" (what only travels along belongs into \"id\"'
+    row 5 '{"ids": [0]}'
+}
+
+a_misspelt_setting_of_a_sample_is_an_error_of_its_row() {
+    needs_a_transformer || return
+    model keys
+    printf '%s\n' '{"prompt": "3", "temprature": 0}' '{"prompt": "3", "max_token": 1}' '{"prompt": "3", "temperature": 0}' >in
+    gives 3 '2 of 3 rows' "$carnot" sample keys --max-tokens 4
+    row 1 'unknown key \"temprature\"; nearest is \"temperature\"'
+    row 2 'nearest is \"max_tokens\"'
+    sed -n 3p out >in
+    gives 0 '"logp": [null' "$carnot" score keys
+    cp out in
+    gives 0 '"logp": [null' "$carnot" score keys
+    printf '%s\n' '{"text": "3", "add_generation_promt": true}' >in
+    gives 3 'nearest is \"add_generation_prompt\"' "$carnot" score keys
+}
+
+ids_are_scored_without_a_tokenizer() {
+    needs_a_transformer || return
+    model bare
+    echo '{"ids": [49, 50, 51]}' >in
+    gives 0 '"logp": [null,' "$carnot" score bare
+    cp out with
+    rm bare/tokenizer*.json
+    printf '%s\n' '{"ids": [49, 50, 51]}' '{"text": "1"}' >in
+    gives 3 'no tokenizer.json: rows need \"ids\"' "$carnot" score bare
+    [ "$(sed -n 1p out)" = "$(cat with)" ] || complain "other scores without a tokenizer: $(sed -n 1p out)"
+    gives 3 'bare/tokenizer.json' "$carnot" sample bare
 }
 
 a_half_written_model_file_is_named() {

@@ -16,7 +16,10 @@ static enum cn_status read_shape(const struct session *s, struct model_shape *sh
     const struct model_settings *model = &s->settings.model;
     *known = strcmp(model->type, "torch") == 0;
     if (!*known) return CN_OK;
-    if (model->path) return shape_read(model->path, shape);
+    if (model->path) {
+        CN_TRY(session_check_folder("model.path", model->path));
+        return shape_read(model->path, shape);
+    }
     if (model->init) return shape_parse(model->init, "model.init", shape);
     return cn_fail(CN_ERR_CONFIG, "no model: set model.path=FOLDER or model.init");
 }
@@ -88,7 +91,10 @@ static enum cn_status make_plan(const struct session *s,
     else
         CN_TRY(plan_rollout(s, &settings));
     if (!supervised && session_has_critic(s)) {
-        if (t->critic.path) CN_TRY(shape_read(t->critic.path, &critic));
+        if (t->critic.path) {
+            CN_TRY(session_check_folder("critic.path", t->critic.path));
+            CN_TRY(shape_read(t->critic.path, &critic));
+        }
         settings.critic = &critic;
     }
     settings.tokens = settings.sequences * settings.longest;

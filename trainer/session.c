@@ -129,12 +129,9 @@ enum cn_status session_dtype(const struct session *s, enum cn_dtype *out)
 
 static enum cn_status open_tokenizer(struct session *s)
 {
-    if (s->settings.model.path)
-        CN_TRY(cn_tokenizer_open(s->settings.model.path, s->settings.data.template_name,
-                                 &s->tokenizer));
-    else
-        CN_TRY(cn_tokenizer_open_bytes(&s->tokenizer));
-    return CN_OK;
+    if (!s->settings.model.path) return cn_tokenizer_open_bytes(&s->tokenizer);
+    CN_TRY(session_check_folder("model.path", s->settings.model.path));
+    return cn_tokenizer_open(s->settings.model.path, s->settings.data.template_name, &s->tokenizer);
 }
 
 static enum cn_status open_facts(struct session *s)
@@ -280,6 +277,7 @@ enum cn_status session_open_critic(struct session *s, const char *start)
     settings.path = path ? path : s->settings.model.path;
     settings.init = path ? NULL : s->settings.model.init;
     settings.trainable = settings.value_head = true;
+    if (path) CN_TRY(session_check_folder("critic.path", path));
     if (path) CN_TRY(session_check_vocabulary(s, "critic.path", path));
     enum cn_status status = cn_model_open(&settings, &s->critic);
     if (status != CN_OK) return cn_fail_context(status, "the critic");

@@ -104,15 +104,20 @@ struct session_folder {
     {.name = "template", .offset = offsetof(type, folder.template_name), .kind = CN_OPTION_TEXT, .fallback = "\"auto\"", .help = "chat template"}
 // clang-format on
 
+/* Whether the folder of a model is there: `key` is what named it ("model.path").  Fails:
+ * CN_ERR_DATA saying what stands there instead.  Not collective. */
+enum cn_status session_check_folder(const char *key, const char *folder);
+
 struct session_call {
     const char *command;
+    bool needs_no_text;                  /* a folder without tokenizer.json will do */
     const struct cn_option *options;     /* with SESSION_FOLDER_OPTIONS */
     void *settings;                      /* read by `options` */
     const struct session_folder *folder; /* in `settings`; borrowed until session_close */
 };
 
-/* Reads argv = COMMAND MODEL [flags] into call->settings and opens tokenizer and model.  Fails:
- * CN_ERR_CONFIG, and as session_open_model. */
+/* Reads argv = COMMAND MODEL [flags] into call->settings and opens tokenizer (NULL if the folder has
+ * none and need have none) and model.  Fails: CN_ERR_CONFIG, and as session_open_model. */
 enum cn_status session_open_folder(struct session *session, const struct session_call *call,
                                    int argc, char **argv);
 

@@ -3,7 +3,33 @@
 
 #include "config/arguments.h"
 
+#include <errno.h>
+#include <stdio.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum cn_status session_check_folder(const char *key, const char *folder)
+{
+    struct stat info;
+    if (stat(folder, &info) != 0 && errno == ENOENT)
+        return cn_fail(CN_ERR_DATA, "%s=%s: there is no such folder", key, folder);
+    if (stat(folder, &info) != 0)
+        return cn_fail(CN_ERR_DATA, "%s=%s: %s", key, folder, strerror(errno));
+    if (!S_ISDIR(info.st_mode))
+        return cn_fail(CN_ERR_DATA,
+                       "%s=%s is a file, not a Hugging Face folder (carnot convert makes one of a "
+                       "GGUF file)",
+                       key, folder);
+    return CN_OK;
+}
+
+static bool has_tokenizer(const char *folder)
+{
+    char path[4096];
+    snprintf(path, sizeof path, "%s/tokenizer.json", folder);
+    return access(path, F_OK) == 0;
+}
 
 enum cn_status session_open_folder(struct session *s, const struct session_call *call, int argc,
                                    char **argv)
@@ -24,9 +50,11 @@ enum cn_status session_open_folder(struct session *s, const struct session_call 
                                                .device = s->folder->device,
                                                .dtype = bf16 ? CN_DTYPE_BF16 : CN_DTYPE_F32,
                                                .threads = (int)s->folder->threads};
-    CN_TRY(cn_tokenizer_open(path[0], s->folder->template_name, &s->tokenizer));
+    CN_TRY(session_check_folder("MODEL", path[0]));
+    if (!call->needs_no_text || has_tokenizer(path[0]))
+        CN_TRY(cn_tokenizer_open(path[0], s->folder->template_name, &s->tokenizer));
     CN_TRY(cn_model_open(&settings, &s->model));
-    return session_check_fit(s);
+    return s->tokenizer ? session_check_fit(s) : CN_OK;
 }
 
 enum cn_status session_need_sampler(struct session *s, enum cn_engine engine, size_t slots,

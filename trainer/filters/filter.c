@@ -5,6 +5,7 @@
 
 #include "carnot/arena.h"
 #include "carnot/log.h"
+#include "carnot/nearest.h"
 #include "carnot/tokenizer.h"
 
 #include <errno.h>
@@ -163,6 +164,27 @@ static enum cn_status read_any_row(struct cn_text line, size_t number, struct cn
     return read_row(cn_str_text(repaired), number, tree, out);
 }
 
+/* Names the first key that the filter does not know. */
+static enum cn_status check_keys(const char *const *keys, const struct cn_json *row)
+{
+    for (const struct cn_json *n = cn_json_first(row); keys && n; n = cn_json_next(n)) {
+        struct cn_nearest nearest = {.word = cn_json_key(n)};
+        bool known = strcmp(nearest.word, "id") == 0;
+        for (const char *const *key = keys; *key && !known; key++) {
+            known = strcmp(nearest.word, *key) == 0;
+            cn_nearest_offer(&nearest, *key);
+        }
+        if (known) continue;
+        const char *best = cn_nearest_found(&nearest);
+        return cn_fail(CN_ERR_DATA,
+                       "unknown key \"%.64s\"%s%s%s (what only travels along belongs into \"id\", "
+                       "which is copied through)",
+                       nearest.word, best ? "; nearest is \"" : "", best ? best : "",
+                       best ? "\"" : "");
+    }
+    return CN_OK;
+}
+
 static enum cn_status one_line(const struct filter *filter, struct cn_text line, size_t number,
                                struct cn_str *out, size_t *bad)
 {
@@ -172,6 +194,7 @@ static enum cn_status one_line(const struct filter *filter, struct cn_text line,
     cn_str_clear(out);
     enum cn_status status = filter->any_bytes ? read_any_row(line, number, &repaired, &tree, &row)
                                               : read_row(line, number, &tree, &row);
+    if (status == CN_OK) status = check_keys(filter->keys, tree);
     if (status == CN_OK) status = filter->row(filter->self, &row, out);
     if (belongs_to_row(status)) {
         ++*bad;

@@ -24,7 +24,14 @@ struct filter {
     enum cn_status (*row)(void *self, const struct filter_row *row, struct cn_str *out);
     void *self;
     bool any_bytes; /* what is no UTF-8 becomes U+FFFD instead of an error */
+    /* Names a row may have beside "id", NULL at the end; another one is an error of the row.  NULL:
+     * any. */
+    const char *const *keys;
 };
+
+/* Names that filters write: a filter ignores those it does not read, so its rows may be another's.
+ */
+#define FILTER_WRITTEN "text", "ids", "logp", "entropy", "top", "hex", "sample", "stop"
 
 /* Reads standard input to its end.  A failure with CN_ERR_DATA, CN_ERR_MODEL, CN_ERR_CONFIG or
  * CN_ERR_NUMERIC belongs to its row; anything else ends the loop.  Not collective. */

@@ -306,8 +306,12 @@ static enum cn_status run(int argc, char **argv)
 {
     static struct sample sample;
     struct sample *s = &sample;
-    const struct session_call call = {"sample", options, &s->flags, &s->flags.folder};
-    const struct filter filter = {.row = sample_row, .self = s};
+    const struct session_call call = {
+        .command = "sample", .options = options, .settings = &s->flags, .folder = &s->flags.folder};
+    static const char *const keys[] = {"prompt", "messages",   "ids",         "text",
+                                       "n",      "max_tokens", "temperature", "top_p",
+                                       "top_k",  "stop",       "seed",        NULL};
+    const struct filter filter = {.row = sample_row, .self = s, .keys = keys};
     enum cn_status status = session_open_folder(&s->session, &call, argc, argv);
     if (status == CN_OK && s->flags.prompt)
         status = answer_prompt(s);

@@ -42,6 +42,8 @@ static enum cn_status read_row(struct score *s, const struct cn_json *row, struc
     CN_TRY(filter_read_member(row, "messages", CN_JSON_LIST, &conversation));
     CN_TRY(cn_json_bool_or(row, "add_generation_prompt", false, &prompt));
     if (list) return filter_read_ids(list, "ids", ids);
+    if ((text || conversation) && !s->session.tokenizer)
+        return cn_fail(CN_ERR_DATA, "the model's folder has no tokenizer.json: rows need \"ids\"");
     if (text) return cn_tokenizer_encode(s->session.tokenizer, cn_json_text(text), true, ids);
     if (!conversation) return cn_fail(CN_ERR_DATA, "a row needs \"ids\", \"text\" or \"messages\"");
     CN_TRY(filter_read_messages(conversation, &s->arena, &messages));
@@ -145,8 +147,13 @@ static enum cn_status run(int argc, char **argv)
 {
     static struct score score;
     struct score *s = &score;
-    const struct session_call call = {"score", options, &s->settings, &s->settings.folder};
-    const struct filter filter = {.row = score_row, .self = s};
+    const struct session_call call = {.command = "score",
+                                      .needs_no_text = true,
+                                      .options = options,
+                                      .settings = &s->settings,
+                                      .folder = &s->settings.folder};
+    static const char *const keys[] = {"messages", "add_generation_prompt", FILTER_WRITTEN, NULL};
+    const struct filter filter = {.row = score_row, .self = s, .keys = keys};
     enum cn_status status = session_open_folder(&s->session, &call, argc, argv);
     if (status == CN_OK) status = filter_run(&filter);
     session_close(&s->session);
@@ -160,6 +167,7 @@ const struct cn_command command_score = {
     .usage =
         "usage: carnot score MODEL [--engine torch|decode] [--temperature T] [--top N]\n"
         "                    [--dtype f32|bf16] [--device cpu|cuda] [--threads N] < rows > rows\n\n"
-        "in   {\"ids\": [...]}, {\"text\": ...} or {\"messages\": [...]}\n"
+        "in   {\"ids\": [...]} (no tokenizer.json is needed), {\"text\": ...} or {\"messages\": "
+        "[...]}\n"
         "out  {\"ids\": [...], \"logp\": [null, ...], \"entropy\": [null, ...]}, in nats\n",
     .run = run};

@@ -1,5 +1,6 @@
 /* carnot tokenize: text or conversations to token ids and back, JSON lines in and out. */
 #include "../command.h"
+#include "../session.h"
 #include "filter.h"
 
 #include "carnot/arena.h"
@@ -107,9 +108,11 @@ static enum cn_status read_arguments(struct tokenize *tokenize, int argc, char *
 static enum cn_status run(int argc, char **argv)
 {
     struct tokenize tokenize = {.template_name = "auto"};
-    const struct filter filter = {.row = tokenize_row, .self = &tokenize};
+    static const char *const keys[] = {"messages", "add_generation_prompt", FILTER_WRITTEN, NULL};
+    const struct filter filter = {.row = tokenize_row, .self = &tokenize, .keys = keys};
     cn_arena_init(&tokenize.arena);
     enum cn_status status = read_arguments(&tokenize, argc, argv);
+    if (status == CN_OK) status = session_check_folder("MODEL", tokenize.model);
     if (status == CN_OK)
         status = cn_tokenizer_open(tokenize.model, tokenize.template_name, &tokenize.tokenizer);
     if (status == CN_OK) status = filter_run(&filter);
