@@ -10,6 +10,7 @@
  * The policies follow common practice: the line "#### 18" of GSM8K (Cobbe et al. 2021), \boxed{} of
  * MATH (Hendrycks et al. 2021), the last number.  Two deviations are deliberate: answers that
  * disagree are not repaired by taking the last one, and a last box that is cut off is no answer. */
+#include "carnot/json.h"
 #include "carnot/reward.h"
 
 #include "answer.h"
@@ -128,11 +129,44 @@ static bool maybe_incomplete(const struct answer_found *found, struct cn_text re
            found->text.data + found->text.length == reply.data + reply.length;
 }
 
-/* Reads the known answer.  NULL, or why it cannot be graded. */
-static const char *read_gold(const struct settings *settings, struct cn_text text,
-                             struct answer_number *gold, bool *numeric)
+/* Whether there is a text or an object anywhere in a list. */
+static bool holds_texts(const struct cn_json *list, int depth)
 {
+    for (const struct cn_json *n = cn_json_first(list); n; n = cn_json_next(n)) {
+        const enum cn_json_kind kind = cn_json_kind(n);
+        if (kind == CN_JSON_TEXT || kind == CN_JSON_OBJECT) return true;
+        if (kind == CN_JSON_LIST && (depth == 0 || holds_texts(n, depth - 1))) return true;
+    }
+    return false;
+}
+
+/* Whether a known answer is an object or a list of several, as other rewards take them: nobody
+ * answers with its JSON.  A list of numbers is an answer, [1, 2] say, and so is the empty set {}. */
+static bool is_structure(struct cn_text text)
+{
+    struct cn_json *root = NULL;
+    const struct cn_text bare = answer_trim(text);
+    bool found = false;
+    if (!bare.length || (bare.data[0] != '{' && bare.data[0] != '[')) return false;
+    if (cn_json_parse(bare, "ground_truth", &root) == CN_OK)
+        found =
+            cn_json_kind(root) == CN_JSON_OBJECT ? cn_json_count(root) > 0 : holds_texts(root, 16);
+    else
+        cn_fail_clear();
+    cn_json_close(root);
+    return found;
+}
+
+/* Reads the known answer; *out: the part of it that is compared.  NULL, or why it cannot be
+ * graded. */
+static const char *read_gold(const struct settings *settings, struct cn_text whole,
+                             struct cn_text *out, struct answer_number *gold, bool *numeric)
+{
+    const struct cn_text text = *out = find_gold(whole);
     if (!text.length) return "it is empty";
+    if (is_structure(whole))
+        return "it is a list or an object: exact_answer compares with one text or number (match "
+               "takes a list of answers)";
     if (text.length > ANSWER_TEXT_MAX) return "it is longer than 2048 bytes";
     bool number = answer_number_read(text, gold) == ANSWER_NUMBER;
     *numeric = settings->compare == COMPARE_NUMBER ||
@@ -147,19 +181,21 @@ static enum cn_status exact_answer_check_gold(const void *settings, struct cn_te
                                               struct cn_arena *arena, const char **fault)
 {
     struct answer_number gold;
+    struct cn_text compared;
     bool numeric;
     (void)arena;
-    *fault = read_gold(settings, find_gold(ground_truth), &gold, &numeric);
+    *fault = read_gold(settings, ground_truth, &compared, &gold, &numeric);
     return CN_OK;
 }
 
 static enum cn_verdict grade(const struct settings *settings, const struct cn_episode *episode,
                              struct answer_found *found, struct answer_number *read)
 {
-    struct cn_text gold_text = find_gold(episode->ground_truth), reply = {"", 0};
+    struct cn_text gold_text, reply = {"", 0};
     struct answer_number gold;
     bool numeric, cut = episode->stop == CN_STOP_LENGTH || episode->stop == CN_STOP_TRUNCATED;
-    if (read_gold(settings, gold_text, &gold, &numeric)) return CN_VERDICT_BAD_GOLD;
+    if (read_gold(settings, episode->ground_truth, &gold_text, &gold, &numeric))
+        return CN_VERDICT_BAD_GOLD;
     reply = searched(settings, episode);
     *found = find_answer(settings->policy, reply, numeric);
     if (cut && maybe_incomplete(found, reply)) return CN_VERDICT_TRUNCATED;
