@@ -108,7 +108,6 @@ TEST(the_record_holds_every_token_of_every_step)
         struct record_options options = options_of(types[t]);
         struct record *record;
         CHECK_OK(record_open(&options, &record));
-        CHECK_OK(record_attribute(record, "config_hash", "abc"));
         CHECK_OK(record_steps(record, 0, 7));
         CHECK_OK(record_close_segment(record));
         CHECK_OK(record_close_segment(record)); /* nothing is open: nothing happens */
@@ -129,7 +128,6 @@ TEST(the_record_holds_every_token_of_every_step)
                           {"/", "last_step", "8"},
                           {"/", "rank", "3"},
                           {"/", "attempt", "2"},
-                          {"/", "config_hash", "abc"},
                           {"/tokens/role", "enumeration", "0=prompt 1=policy 2=environment"},
                           {"/tokens/token", "description", "token id"}};
         for (size_t i = 0; i < sizeof attributes / sizeof *attributes; i++) {

@@ -147,7 +147,7 @@ TEST(a_pre_tokenizer_that_cannot_be_reproduced_is_refused)
     }
 }
 
-TEST(the_small_files_give_stops_and_padding_or_are_refused)
+TEST(the_small_files_give_stops_or_are_refused)
 {
     static const char json[] = WHOLE(VOCAB, "[\"a b\"]",
                                      ",\"added_tokens\":[{\"id\":3,\"content\":"
@@ -155,11 +155,9 @@ TEST(the_small_files_give_stops_and_padding_or_are_refused)
     struct cn_tokenizer *tokenizer;
     const char *folder = scratch_folder();
     size_t n;
-    CHECK_OK(open_text(cn_text(json), "{\"eos_token\":{\"content\":\"<e>\"},\"pad_token\":\"a\"}",
-                       &tokenizer));
+    CHECK_OK(open_text(cn_text(json), "{\"eos_token\":{\"content\":\"<e>\"}}", &tokenizer));
     CHECK_INT(cn_tokenizer_stops(tokenizer, &n)[0], 3);
     CHECK_INT(n, 1);
-    CHECK_INT(cn_tokenizer_pad(tokenizer), 0);
     CHECK_TEXT(cn_tokenizer_template(tokenizer), "none");
     cn_tokenizer_close(tokenizer);
     CHECK_FAILS(open_text(cn_text(json), "{\"eos_token\":\"<x>\"}", &tokenizer), CN_ERR_DATA,

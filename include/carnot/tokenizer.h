@@ -58,7 +58,6 @@ const int32_t *cn_tokenizer_stops(const struct cn_tokenizer *tokenizer, size_t *
 /* The id that closes an assistant's turn in training (the template's end of turn, else eos); -1:
  * none. */
 int32_t cn_tokenizer_end(const struct cn_tokenizer *tokenizer);
-int32_t cn_tokenizer_pad(const struct cn_tokenizer *tokenizer); /* -1: none */
 bool cn_tokenizer_is_special(const struct cn_tokenizer *tokenizer, int32_t id);
 
 /* Facts of every id below cn_tokenizer_size; they live in `arena`.  Characters are Unicode's; bytes

@@ -177,12 +177,3 @@ struct statistics_interval statistics_difference_paired(const double *before, co
     out.high = fmin(1, out.value + half);
     return out;
 }
-
-struct statistics_interval statistics_difference(struct statistics_interval before,
-                                                 struct statistics_interval after)
-{
-    struct statistics_interval out = {after.value - before.value, 0, 0};
-    out.low = out.value - hypot(after.value - after.low, before.high - before.value);
-    out.high = out.value + hypot(after.high - after.value, before.value - before.low);
-    return out;
-}

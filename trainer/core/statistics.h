@@ -42,11 +42,6 @@ struct statistics_interval statistics_mean(const double *value, size_t n, double
 struct statistics_interval statistics_difference_paired(const double *before, const double *after,
                                                         size_t n, double level);
 
-/* after - before for two independent proportions: Newcombe's hybrid score interval from the two
- * Wilson intervals. Newcombe 1998, Statistics in Medicine 17:873, method 10. */
-struct statistics_interval statistics_difference(struct statistics_interval before,
-                                                 struct statistics_interval after);
-
 /* Quantiles of the standard normal distribution and of Student's t with `df` degrees of freedom; p
  * in (0, 1). */
 double statistics_normal_quantile(double p);

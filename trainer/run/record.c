@@ -12,7 +12,6 @@
 enum {
     SEGMENT_TOKENS = 1 << 20, /* a segment is closed after about this many: 30 to 60 MB */
     FILLER = 4096,
-    KEY_MAX = 16,
     CONFIG_MAX = 59000 /* an attribute must stay below 60,000 bytes */
 };
 
@@ -24,18 +23,12 @@ struct record {
     uint64_t first, last;
     size_t rows[2];                 /* tokens and sequences in the segment, by enum cn_per */
     size_t filled[CN_COLUMN_COUNT]; /* rows of each column */
-    char *key[KEY_MAX], *value[KEY_MAX];
-    size_t n_keys;
 };
 
 /* ---- open and close ------------------------------------------------------ */
 
 static void record_free(struct record *record)
 {
-    for (size_t i = 0; i < record->n_keys; i++) {
-        free(record->key[i]);
-        free(record->value[i]);
-    }
     free(record->folder);
     free(record->config);
     free(record);
@@ -63,29 +56,6 @@ out:
     cn_str_free(&tokens);
     if (status != CN_OK) record_free(record);
     return status;
-}
-
-enum cn_status record_attribute(struct record *record, const char *key, const char *value)
-{
-    size_t i = 0;
-    while (i < record->n_keys && strcmp(record->key[i], key) != 0)
-        i++;
-    CN_BUG_IF(i == KEY_MAX);
-    char *new_key = strdup(key), *new_value = strdup(value);
-    if (!new_key || !new_value) {
-        free(new_key);
-        free(new_value);
-        return cn_fail(CN_ERR_MEMORY, "out of memory: record");
-    }
-    if (i < record->n_keys) {
-        free(record->key[i]);
-        free(record->value[i]);
-    } else {
-        record->n_keys++;
-    }
-    record->key[i] = new_key;
-    record->value[i] = new_value;
-    return CN_OK;
 }
 
 /* "open" stands for the last step until it is known. */
@@ -254,8 +224,6 @@ static enum cn_status describe_file(const struct record *record)
     }
     if (record->config[0] && strlen(record->config) < CONFIG_MAX)
         CN_TRY(cn_store_attribute(store, "/", "config", record->config));
-    for (size_t i = 0; i < record->n_keys; i++)
-        CN_TRY(cn_store_attribute(store, "/", record->key[i], record->value[i]));
     return CN_OK;
 }
 

@@ -30,10 +30,6 @@ struct record_options {
  * Not collective. */
 enum cn_status record_open(const struct record_options *options, struct record **out);
 
-/* An attribute of the root of every segment from now on: the names of the bits of `touched`, say.
- */
-enum cn_status record_attribute(struct record *record, const char *key, const char *value);
-
 /* Appends the sequences `span` of a step (with several ranks, each records its own); opens a
  * segment if none is open, closes it if it has grown large.  Fails: CN_ERR_IO. */
 enum cn_status record_step(struct record *record, const struct cn_batch *batch, struct cn_span span,

@@ -1,4 +1,4 @@
-/* The small files beside tokenizer.json: which tokens end an answer, the padding token, the chat
+/* The small files beside tokenizer.json: which tokens end an answer, and the chat
  * template. */
 #include "impl.h"
 
@@ -88,7 +88,7 @@ static enum cn_status check_added(const struct cn_tokenizer *tokenizer,
 static enum cn_status read_tokens(struct cn_tokenizer *tokenizer, const struct cn_json *config,
                                   const struct cn_json *generation, const struct cn_json *model)
 {
-    struct cn_text eos = token_text(config, "eos_token"), pad = token_text(config, "pad_token");
+    struct cn_text eos = token_text(config, "eos_token");
     if (eos.length) {
         int32_t id = vocab_find_written(&tokenizer->vocab, eos);
         if (id == VOCAB_NONE)
@@ -98,14 +98,8 @@ static enum cn_status read_tokens(struct cn_tokenizer *tokenizer, const struct c
         CN_TRY(add_stop(tokenizer, id));
         tokenizer->end = id;
     }
-    const struct cn_json *source = generation ? generation : model;
-    CN_TRY(add_stop_ids(tokenizer, generation ? FILE_GENERATION : FILE_MODEL, source));
-    if (pad.length) tokenizer->pad = vocab_find_written(&tokenizer->vocab, pad);
-    double id = cn_json_kind(cn_json_get(source, "pad_token_id")) == CN_JSON_NUMBER
-                    ? cn_json_number(cn_json_get(source, "pad_token_id"))
-                    : -1;
-    if (tokenizer->pad < 0 && id >= 0 && id < (double)tokenizer->vocab.size)
-        tokenizer->pad = (int32_t)id;
+    CN_TRY(add_stop_ids(tokenizer, generation ? FILE_GENERATION : FILE_MODEL,
+                        generation ? generation : model));
     const char *end = chat_template_end(&tokenizer->chat);
     int32_t turn = end ? vocab_find_written(&tokenizer->vocab, cn_text(end)) : VOCAB_NONE;
     if (turn != VOCAB_NONE) CN_TRY(add_stop(tokenizer, turn));

@@ -37,7 +37,7 @@ struct cn_tokenizer {
     bool nfc;
     struct chat_template chat;
     struct cn_ids stops;
-    int32_t pad, end;                   /* end: closes an assistant turn in training; -1: none */
+    int32_t end;                        /* end: closes an assistant turn in training; -1: none */
     struct cn_str repaired, normalized; /* scratch of encode */
 };
 

@@ -38,7 +38,7 @@ static enum cn_status read_files(struct cn_tokenizer *tokenizer, const char *fol
 
 enum cn_status tokenizer_build(struct cn_tokenizer *tokenizer, const char *template_name)
 {
-    tokenizer->pad = tokenizer->end = -1;
+    tokenizer->end = -1;
     CN_TRY(tokenizer_build_model(tokenizer));
     return tokenizer_build_config(tokenizer, template_name);
 }
@@ -113,11 +113,6 @@ const int32_t *cn_tokenizer_stops(const struct cn_tokenizer *tokenizer, size_t *
 int32_t cn_tokenizer_end(const struct cn_tokenizer *tokenizer)
 {
     return tokenizer->end;
-}
-
-int32_t cn_tokenizer_pad(const struct cn_tokenizer *tokenizer)
-{
-    return tokenizer->pad;
 }
 
 bool cn_tokenizer_is_special(const struct cn_tokenizer *tokenizer, int32_t id)
