@@ -329,7 +329,9 @@ const struct cn_command command_sample = {
              "       carnot sample MODEL [flags] < rows > rows\n\n"
              "in   {\"prompt\": text} or {\"messages\": [...]} or {\"ids\": [...]}, optional n,\n"
              "     max_tokens, temperature, top_p, top_k, stop, seed (win over the flags)\n"
-             "out  one row per sample: sample, text, ids, logp, entropy, stop\n"
+             "out  one row per sample: sample, text, ids, logp, entropy, stop; \"id\" is copied "
+             "through,\n"
+             "     another key is an error of its row\n"
              "flags  --n --max-tokens --temperature --top-p --top-k --stop --seed --slots\n"
              "       --threads --engine auto|decode|torch --dtype f32|bf16 --device cpu|cuda\n"
              "       --template NAME\n",

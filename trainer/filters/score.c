@@ -169,5 +169,8 @@ const struct cn_command command_score = {
         "                    [--dtype f32|bf16] [--device cpu|cuda] [--threads N] < rows > rows\n\n"
         "in   {\"ids\": [...]} (no tokenizer.json is needed), {\"text\": ...} or {\"messages\": "
         "[...]}\n"
-        "out  {\"ids\": [...], \"logp\": [null, ...], \"entropy\": [null, ...]}, in nats\n",
+        "out  {\"ids\": [...], \"logp\": [null, ...], \"entropy\": [null, ...]}, in nats; \"id\" "
+        "is "
+        "copied\n"
+        "     through, a key that no filter reads or writes is an error of its row\n",
     .run = run};

@@ -138,7 +138,8 @@ const struct cn_command command_tokenize = {
              "  --literal        text of special tokens is plain text\n"
              "  --template NAME  auto (from the folder), chatml, qwen2, qwen3, llama3, llama3.1, "
              "smollm2, plain\n"
-             "An id of a row is copied through.  A row that cannot be read gives {\"id\": 1, "
+             "An id of a row is copied through.  A row that cannot be read, or has an unknown key, "
+             "gives {\"id\": 1, "
              "\"error\": {...}}; the exit code\nis then 3 at the end.\n",
     .run = run,
 };
