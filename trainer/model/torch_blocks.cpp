@@ -64,15 +64,75 @@ template <class element> torch_right panels_of(torch_context &c, const pair_sour
                 from.line(w, p * block, std::min(block, n - p * block),
                           to + (p * words + w) * block);
     });
-    return {(const uint16_t *)to, n, 2 * words};
+    return {to, n, block, 2 * words * block};
+}
+
+/* The largest part of the depth that is left, of few sizes: each is another kernel. */
+int64_t part_of(int64_t left)
+{
+    const int64_t part = std::min(depth_part, left);
+    return part > depth_unit ? part / depth_unit * depth_unit : part;
+}
+
+template <class element>
+void multiply_blocks(const at::Tensor &out, const torch_left &left, const torch_right &right,
+                     bool add)
+{
+    const int64_t m = left.rows, n = right.columns, stride = out.stride(0),
+                  panels = (n + block - 1) / block, row_block = rows_of_a_block(m, panels),
+                  rows = (m + row_block - 1) / row_block;
+    const bool rows_outside = m > n; /* the larger operand is read once */
+    const element *a = (const element *)left.data, *b = (const element *)right.data;
+    float *to = data(out);
+    at::parallel_for(0, rows * panels, 1, [&](int64_t begin, int64_t end) {
+        for (int64_t q = begin; q < end; q++) {
+            const int64_t p = rows_outside ? q % panels : q / rows,
+                          i = (rows_outside ? q / panels : q % rows) * row_block, j = p * block;
+            for (int64_t k = 0, part; k < left.depth; k += part) {
+                part = part_of(left.depth - k);
+                at::native::cpublas::brgemm(
+                    std::min(row_block, m - i), std::min(block, n - j), part, left.stride,
+                    right.stride, stride, add || k > 0, a + i * left.stride + k,
+                    b + p * right.panel + k * right.stride, to + i * stride + j);
+            }
+        }
+        at::native::cpublas::brgemm_release();
+    });
 }
 
 } // namespace
 
-bool torch_blocks_run_here()
+bool torch_blocks_run_here(const torch_context &c, bool half)
 {
-    static const bool yes = at::native::cpublas::could_pack(at::kBFloat16);
-    return yes;
+    static const bool halves = at::native::cpublas::could_pack(at::kBFloat16);
+    return half ? halves : c.k->lanes >= 8 && at::hasMKLDNN();
+}
+
+torch_left torch_left_in_place(const at::Tensor &x)
+{
+    return {data(x), x.size(0), x.size(1), x.stride(0), false};
+}
+
+torch_right torch_right_in_place(const at::Tensor &x)
+{
+    return {data(x), x.size(1), x.stride(0), block};
+}
+
+torch_left torch_left_turned(torch_context &c, const at::Tensor &x)
+{
+    const int64_t k = x.size(0), rows = x.size(1), stride = x.stride(0);
+    uint32_t *to = words_of(c, rows, k);
+    const uint32_t *from = (const uint32_t *)x.data_ptr();
+    torch_rows((size_t)(rows + block - 1) / block, 1, [&](size_t begin, size_t end) {
+        for (int64_t i = (int64_t)begin * block; i < std::min<int64_t>((int64_t)end * block, rows);
+             i += block) {
+            const kernel_words turn = {(size_t)k,  (size_t)std::min(block, rows - i),
+                                       from + i,   (size_t)stride,
+                                       to + i * k, (size_t)k};
+            c.k->transpose(&turn);
+        }
+    });
+    return {to, rows, k, k, false};
 }
 
 torch_left torch_left_of(torch_context &c, const at::Tensor &x, bool rest)
@@ -95,7 +155,7 @@ torch_left torch_left_of(torch_context &c, const at::Tensor &x, bool rest)
             memset(out + k, 0, (size_t)(depth - k) * sizeof *out);
         }
     });
-    return {to, rows, depth};
+    return {to, rows, depth, depth, true};
 }
 
 torch_left torch_left_transposed(torch_context &c, const at::Tensor &x)
@@ -116,7 +176,7 @@ torch_left torch_left_transposed(torch_context &c, const at::Tensor &x)
                 c.k->transpose(&turn);
             }
     });
-    return {(const uint16_t *)to, rows, 2 * words};
+    return {to, rows, 2 * words, 2 * words, true};
 }
 
 torch_right torch_right_of(torch_context &c, const at::Tensor &x)
@@ -129,7 +189,9 @@ torch_right torch_right_of(torch_context &c, const at::Tensor &x)
 
 torch_right torch_right_transposed(torch_context &c, const at::Tensor &w)
 {
-    const int64_t n = w.size(0), k = w.size(1), words = padded_depth(k) / 2,
+    const bool half = w.scalar_type() != at::kFloat;
+    const int64_t n = w.size(0), filled = half ? w.size(1) / 2 : w.size(1),
+                  words = half ? padded_depth(w.size(1)) / 2 : filled,
                   panels = (n + block - 1) / block;
     uint32_t *to = words_of(c, panels * block, words);
     const uint32_t *from = (const uint32_t *)w.data_ptr();
@@ -138,34 +200,20 @@ torch_right torch_right_transposed(torch_context &c, const at::Tensor &w)
             const int64_t columns = std::min(block, n - p * block);
             uint32_t *panel = to + p * words * block;
             if (columns < block) memset(panel, 0, (size_t)(words * block) * sizeof *panel);
-            const kernel_words turn = {(size_t)columns, (size_t)k / 2, from + p * block * (k / 2),
-                                       (size_t)k / 2,   panel,         (size_t)block};
+            const kernel_words turn = {(size_t)columns, (size_t)filled, from + p * block * filled,
+                                       (size_t)filled,  panel,          (size_t)block};
             c.k->transpose(&turn);
-            memset(panel + k / 2 * block, 0, (size_t)((words - k / 2) * block) * sizeof *panel);
+            memset(panel + filled * block, 0, (size_t)((words - filled) * block) * sizeof *panel);
         }
     });
-    return {(const uint16_t *)to, n, 2 * words};
+    return {to, n, block, (half ? 2 : 1) * words * block};
 }
 
 void torch_blocks_product(const at::Tensor &out, const torch_left &left, const torch_right &right,
                           bool add)
 {
-    const int64_t m = left.rows, n = right.columns, depth = left.depth,
-                  panels = (n + block - 1) / block, row_block = rows_of_a_block(m, panels),
-                  rows = (m + row_block - 1) / row_block;
-    const bool rows_outside = m > n; /* the larger operand is read once */
-    const at::BFloat16 *a = (const at::BFloat16 *)left.data, *b = (const at::BFloat16 *)right.data;
-    float *to = data(out);
-    at::parallel_for(0, rows * panels, 1, [&](int64_t begin, int64_t end) {
-        for (int64_t q = begin; q < end; q++) {
-            const int64_t i = (rows_outside ? q / panels : q % rows) * row_block,
-                          j = (rows_outside ? q % panels : q / rows) * block;
-            for (int64_t k = 0; k < depth; k += depth_part)
-                at::native::cpublas::brgemm(std::min(row_block, m - i), std::min(block, n - j),
-                                            std::min(depth_part, depth - k), depth, block, n,
-                                            add || k > 0, a + i * depth + k,
-                                            b + j * depth + k * block, to + i * n + j);
-        }
-        at::native::cpublas::brgemm_release();
-    });
+    if (left.half)
+        multiply_blocks<at::BFloat16>(out, left, right, add);
+    else
+        multiply_blocks<float>(out, left, right, add);
 }

@@ -111,28 +111,45 @@ template <class body_type> void multiply(const at::Tensor &out, body_type body)
         });
 }
 
-/* out = a b in float, from float or bf16 matrices; bf16 results are rounded once. */
-void product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const at::Tensor &b)
+/* out = a b of bf16 matrices, rounded once. */
+void half_product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const at::Tensor &b)
 {
-    at::Tensor result = out;
-    if (a.scalar_type() == at::kFloat) {
-        multiply(out, [&] { at::mm_out(result, a, b); });
-        return;
-    }
     at::Tensor half = c.slab.matrix((size_t)out.size(0), (size_t)out.size(1), at::kBFloat16);
     at::mm_out(half, a, b);
     torch_from_half(c, half, out);
 }
 
-at::Tensor operand(torch_context &c, const at::Tensor &x)
-{
-    return c.half ? torch_to_half(c, x) : x;
-}
-
-/* Products with blocks need pairs of k in one word. */
+/* Products of halves with blocks need pairs of k in one word. */
 bool in_blocks(const torch_context &c, const at::Tensor &w)
 {
-    return c.half && torch_blocks_run_here() && w.size(1) % 2 == 0;
+    const bool half = w.scalar_type() != at::kFloat;
+    return torch_blocks_run_here(c, half) && (!half || w.size(1) % 2 == 0);
+}
+
+/* [0, n) in parts whose packed operand, `width` floats each, stays in a cache. */
+template <class body_type> void in_parts(torch_context &c, int64_t n, int64_t width, body_type body)
+{
+    constexpr int64_t floats = 1 << 20, unit = 64;
+    const int64_t step = std::max(unit, floats / width / unit * unit);
+    for (int64_t begin = 0; begin < n; begin += step) {
+        torch_slab::mark mark = c.slab.now();
+        body(begin, std::min(step, n - begin));
+        c.slab.release(mark);
+    }
+}
+
+/* y = x w^T of floats. */
+void float_product(torch_context &c, const at::Tensor &y, const at::Tensor &x, const at::Tensor &w)
+{
+    at::Tensor result = y;
+    if (!in_blocks(c, w)) {
+        multiply(y, [&] { at::mm_out(result, x, w.t()); });
+        return;
+    }
+    in_parts(c, w.size(0), w.size(1), [&](int64_t begin, int64_t n) {
+        torch_blocks_product(y.narrow(1, begin, n), torch_left_in_place(x),
+                             torch_right_transposed(c, w.narrow(0, begin, n)), false);
+    });
 }
 
 void add_bias(const at::Tensor &y, const float *bias)
@@ -152,10 +169,12 @@ void torch_linear(torch_context &c, const at::Tensor &y, const at::Tensor &x, co
                   const float *bias)
 {
     torch_slab::mark mark = c.slab.now();
-    if (in_blocks(c, w))
+    if (!c.half)
+        float_product(c, y, x, w);
+    else if (in_blocks(c, w))
         torch_blocks_product(y, torch_left_of(c, x), torch_right_transposed(c, w), false);
     else
-        product(c, y, operand(c, x), w.t());
+        half_product(c, y, torch_to_half(c, x), w.t());
     c.slab.release(mark);
     if (bias) add_bias(y, bias);
 }
@@ -164,10 +183,15 @@ void torch_input_gradient(torch_context &c, const at::Tensor &d_x, const at::Ten
                           const at::Tensor &w)
 {
     torch_slab::mark mark = c.slab.now();
-    if (in_blocks(c, w))
+    at::Tensor result = d_x;
+    if (c.half && in_blocks(c, w))
         torch_blocks_product(d_x, torch_left_of(c, d_y), torch_right_of(c, w), false);
+    else if (c.half)
+        half_product(c, d_x, torch_to_half(c, d_y), w);
+    else if (in_blocks(c, w))
+        torch_blocks_product(d_x, torch_left_in_place(d_y), torch_right_in_place(w), false);
     else
-        product(c, d_x, operand(c, d_y), w);
+        multiply(d_x, [&] { at::mm_out(result, d_y, w); });
     c.slab.release(mark);
 }
 
@@ -175,10 +199,16 @@ void torch_weight_gradient(torch_context &c, const at::Tensor &d_w, const at::Te
                            const at::Tensor &x)
 {
     torch_slab::mark mark = c.slab.now();
-    if (!c.half) {
+    if (!c.half && torch_blocks_run_here(c, false)) {
+        in_parts(c, d_w.size(0), x.size(0), [&](int64_t begin, int64_t n) {
+            torch_blocks_product(d_w.narrow(0, begin, n),
+                                 torch_left_turned(c, d_y.narrow(1, begin, n)),
+                                 torch_right_in_place(x), true);
+        });
+    } else if (!c.half) {
         at::Tensor result = d_w;
         multiply(d_w, [&] { at::addmm_out(result, result, d_y.t(), x); });
-    } else if (torch_blocks_run_here()) {
+    } else if (torch_blocks_run_here(c, true)) {
         torch_blocks_product(d_w, torch_left_transposed(c, d_y), torch_right_of(c, x), true);
     } else {
         at::Tensor half = c.slab.matrix((size_t)d_w.size(0), (size_t)d_w.size(1), at::kBFloat16);
@@ -212,9 +242,8 @@ torch_head_operand torch_head_operand_of(torch_context &c, const at::Tensor &w)
 void torch_logits(torch_context &c, const at::Tensor &out, const at::Tensor &x,
                   const torch_head_operand &w)
 {
-    at::Tensor result = out;
     if (w.wide.defined()) {
-        multiply(out, [&] { at::mm_out(result, x, w.wide.t()); });
+        float_product(c, out, x, w.wide);
         return;
     }
     torch_slab::mark mark = c.slab.now();
