@@ -1,7 +1,7 @@
 /* carnot bench scaling-model: what a step would cost on many GPUs, by plain arithmetic.
  *
- *     compute    8 N tokens / (GPUs x peak x share)
- *                6 N a token forward and backward, 2 N scored
+ *     compute    (6 + 2 scored) N tokens / (GPUs x peak x share)
+ *                6 N a token forward and backward, 2 N for each time that it is scored
  *     decode     steps of decoding x the longer of
  *                    2 N bytes / (memory bandwidth x its share)    weights are read once a step
  *                    2 N sequences / (GPUs x peak x share)
@@ -38,6 +38,7 @@ static const struct input {
     {"tokens", 2048, "assumed: tokens of an answer, its prompt included"},
     {"gradient_bytes", 8, "deterministic sums of 64-bit integers; 4: run.deterministic=false"},
     {"activation_gb", 8, "assumed: activations of one atom and caches"},
+    {"scored", 1, "assumed: scoring passes a step; 0: one update per rollout, no reference"},
     {"parameters", 0, "0: 0.494e9 and 7.6e9 (Qwen2.5-0.5B and 7B)"},
     {"gpus", 0, "0: 8, 64 and 512"},
 };
@@ -55,6 +56,7 @@ enum {
     TOKENS,
     GRADIENT,
     ACTIVATIONS,
+    SCORED,
     PARAMETERS,
     GPUS,
     INPUTS
@@ -82,7 +84,7 @@ static struct cost cost_of(const double in[INPUTS], double n, double p)
     const double flops = 1e12 * in[PEAK] * in[SHARE];
     const double reading = 2 * n / (1e9 * in[MEMORY_RATE] * in[DECODE_SHARE]),
                  computing = 2 * n * in[SEQUENCES] / (p * flops);
-    return (struct cost){.compute = 8 * n * tokens / (p * flops),
+    return (struct cost){.compute = (6 + 2 * in[SCORED]) * n * tokens / (p * flops),
                          .decode = in[TOKENS] * (reading > computing ? reading : computing),
                          .exchange = 2 * (p - 1) / p * n * in[GRADIENT] / rate +
                                      2 * (p - 1) * 1e-6 * in[LATENCY],
@@ -99,7 +101,8 @@ static enum cn_status change(const char *argument, double in[INPUTS])
             strncmp(defaults[i].name, argument, (size_t)(equals - argument)) != 0)
             continue;
         in[i] = strtod(equals + 1, &end);
-        if (equals[1] && !*end && in[i] > 0 && in[i] < 1e15) return CN_OK;
+        const bool enough = i == SCORED ? in[i] >= 0 : in[i] > 0;
+        if (equals[1] && !*end && enough && in[i] < 1e15) return CN_OK;
         return cn_fail(CN_ERR_CONFIG, "bench scaling-model: %s: expected a number above 0",
                        argument);
     }
