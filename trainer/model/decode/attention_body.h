@@ -22,10 +22,9 @@ struct query_state {
     float *value;     /* (queries, head_unit) */
 };
 
-/* One block of keys and values of a key head, and the one that will be wanted next, or NULL; those
- * of the next key head lie head_bytes further. */
+/* One block of keys and values of a key head; those of the next key head lie head_bytes further. */
 struct cache_block {
-    const char *key, *value, *next;
+    const char *key, *value;
     size_t tokens; /* that the query sees, 1 .. 32 */
 };
 
@@ -179,9 +178,6 @@ static void attend_row(const struct kernel_attention *a, const struct cache_bloc
         [3] = {[1] = attend_3_1, [3] = attend_3_3},
         [4] = {[1] = attend_4_1, [2] = attend_4_2, [4] = attend_4_4},
     };
-    const size_t bytes = n / a->group * a->head_bytes;
-    for (size_t i = 0; block->next && i < bytes; i += 64)
-        __builtin_prefetch(block->next + i, 0, 2);
     for (size_t g = 0; g < n; g += QUERIES) {
         const size_t queries = n - g < QUERIES ? n - g : QUERIES;
         const size_t each = a->group < queries ? a->group : queries;
@@ -191,12 +187,41 @@ static void attend_row(const struct kernel_attention *a, const struct cache_bloc
     }
 }
 
+static void ask_for(const char *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes; i += 64)
+        __builtin_prefetch(from + i, 0, 2);
+}
+
+/* What will be read of a block that is wanted next. */
+static void ask_for_block(const struct kernel_attention *a, const struct cache_block *next,
+                          size_t heads)
+{
+    const size_t token = a->head_unit * (a->bf16 ? 2 : sizeof(float));
+    const size_t keys = kernel_round_up(next->tokens, KERNEL_KEY_TOKENS) * token;
+    for (size_t h = 0; h < heads; h++) {
+        ask_for(next->key + h * a->head_bytes, keys);
+        ask_for(next->value + h * a->head_bytes, next->tokens * token);
+    }
+}
+
+/* Block b of a row. */
+static struct cache_block block_of(const struct kernel_attention *a, const char *cache, size_t row,
+                                   size_t b)
+{
+    const char *here = cache + a->table[row][b] * a->block_bytes;
+    const size_t left = a->length[row] - b * KERNEL_TOKENS;
+    return (struct cache_block){.key = here,
+                                .value = here + a->head_bytes / 2,
+                                .tokens = left < KERNEL_TOKENS ? left : KERNEL_TOKENS};
+}
+
 static void attention(const struct kernel_attention *a, const struct kernel_piece *piece,
                       float *scratch)
 {
     const size_t n = (piece->kv_head_end - piece->kv_head) * a->group; /* queries of a row */
     const size_t state_size = kernel_attention_scratch(1, n, a->head_unit);
-    const size_t half = a->head_bytes / 2, row = piece->row, row_end = piece->row_end;
+    const size_t row = piece->row, row_end = piece->row_end;
     const char *cache = a->cache + piece->kv_head * a->head_bytes;
     const size_t head = piece->kv_head * a->group;
     size_t longest = 0;
@@ -210,12 +235,11 @@ static void attention(const struct kernel_attention *a, const struct kernel_piec
     for (size_t start = 0; start < longest; start += KERNEL_TOKENS)
         for (size_t r = row; r < row_end; r++) {
             if (start >= a->length[r]) continue;
-            size_t left = a->length[r] - start, b = start / KERNEL_TOKENS;
-            const char *here = cache + a->table[r][b] * a->block_bytes;
-            struct cache_block block = {.key = here, .value = here + half, .tokens = left};
-            if (left > KERNEL_TOKENS) {
-                block.tokens = KERNEL_TOKENS;
-                block.next = cache + a->table[r][b + 1] * a->block_bytes;
+            const size_t b = start / KERNEL_TOKENS;
+            const struct cache_block block = block_of(a, cache, r, b);
+            if (start + KERNEL_TOKENS < a->length[r]) {
+                const struct cache_block next = block_of(a, cache, r, b + 1);
+                ask_for_block(a, &next, n / a->group);
             }
             attend_row(a, &block, a->q + r * a->q_stride + head * a->head_dim, n,
                        scratch + (r - row) * state_size);
