@@ -70,7 +70,7 @@ std::unique_ptr<torch_model> open_model(const cn_model_settings &s)
     model->context.half = s.dtype == CN_DTYPE_BF16;
     model->layout = std::make_unique<torch_layout>(model->shape);
     const torch_layout &layout = *model->layout;
-    model->master = at::zeros({(int64_t)layout.size}, at::kFloat);
+    model->master = torch_zeros(layout.size);
     if (s.path)
         torch_weights_load(layout, model->shape, s.path, data(model->master));
     else
@@ -86,9 +86,9 @@ std::unique_ptr<torch_model> open_model(const cn_model_settings &s)
     const int64_t own = (int64_t)(model->shard.end - model->shard.begin);
     if (!torch_master_whole(*model))
         model->master = model->master.narrow(0, (int64_t)model->shard.begin, own).clone();
-    model->gradient = at::zeros({(int64_t)layout.size}, at::kFloat);
-    model->m = at::zeros({own}, at::kFloat);
-    model->v = at::zeros({own}, at::kFloat);
+    model->gradient = torch_zeros(layout.size);
+    model->m = torch_zeros((size_t)own);
+    model->v = torch_zeros((size_t)own);
     model->gradient_view = torch_view_of(layout, model->shape, model->gradient,
                                          data(model->gradient) + layout.n_matrices);
     return model;
@@ -329,7 +329,7 @@ enum cn_status torch_freeze(void *self, const char *path, int *copy)
                                                       : data(frozen.flat) + layout.n_matrices;
             frozen.view = torch_view_of(layout, model.shape, frozen.flat, vectors);
         } else {
-            at::Tensor master = at::zeros({(int64_t)layout.size}, at::kFloat);
+            at::Tensor master = torch_zeros(layout.size);
             torch_weights_load(layout, model.shape, path, data(master));
             frozen = torch_compute_of(model.context, layout, model.shape, master, false);
         }

@@ -9,6 +9,9 @@
 
 #include <vector>
 
+/* n floats in large pages. */
+at::Tensor torch_zeros(size_t n);
+
 /* Memory of one atom: taken piece by piece, given back all at once, kept for the next atom (page
  * faults cost more than the arithmetic of a small model). */
 class torch_slab
