@@ -25,6 +25,11 @@ row train '^train f32  4 x \(20 \+ 12\): +[1-9][0-9.]* tok/s.*times as fast as w
     train --model 1m --dtype f32 --batch 4 --prompt 20 --tokens 12 --steps 1
 row step '^step  f32 *: [0-9.]+ s = rollout .* passes for methods [0-9.]+ s, algorithm [0-9.]+ %; .* start to first step [0-9.]+ s; peak [1-9][0-9]* MB, planned [1-9][0-9]* MB \([+-][0-9]+ %\)' \
     step --model 1m --dtype f32 --steps 2 rollout.max_tokens=8 train.prompts=2 train.samples=2
+# --steps counts beside a file; a million steps would not come to an end.
+cat >"$work/long.json" <<'JSON'
+{"env": "sort", "rewards": ["exact_answer"], "algorithm": "grpo", "train": {"steps": 1000000, "prompts": 2, "samples": 2}}
+JSON
+row file '^step  f32 ' step --model 1m --dtype f32 --steps 2 "$work/long.json" rollout.max_tokens=8
 row start '^start f32 *: [0-9.]+ s to the end of the first step' start --dtype f32
 row machine '[0-9]+ in the affinity mask, 1 threads; libtorch [0-9.]+' train --model 1m --dtype f32 --batch 1 --tokens 8 --steps 1 --threads 1
 if "$carnot" bench train --threads 4096 >"$work/out" 2>&1 || ! grep -q 'affinity mask' "$work/out"; then

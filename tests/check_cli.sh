@@ -493,7 +493,7 @@ a_run_leaves_its_record_and_says_done() {
 
 the_scaling_model_prints_its_inputs_and_takes_others() {
     gives 0 'input  memory_gb            80  H100 SXM data sheet' "$carnot" bench scaling-model
-    says '0.494B on   8 GPUs: step     3.64 s = compute     2.62 + decode 1.01 + exchange 0.016; memory 18.9 GB, with ZeRO-1 13.7 GB'
+    says '0.494B on   8 GPUs: step     3.64 s = compute     2.62 + decode 1.01 + exchange 0.016; memory 20.8 GB, with ZeRO-1 15.7 GB'
     gives 0 'only ZeRO-1 fits in 80' "$carnot" bench scaling-model gradient_bytes=4
     gives 0 '0.135B on   2 GPUs' "$carnot" bench scaling-model parameters=1.35e8 gpus=2
     says 'command line'

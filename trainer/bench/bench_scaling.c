@@ -7,7 +7,7 @@
  *                    2 N sequences / (GPUs x peak x share)
  *     exchange   2 (P-1)/P x bytes of the sum / bandwidth + 2 (P-1) x latency
  *     step       their sum: nothing overlaps
- *     memory     weights + gradient sums + optimizer + activations
+ *     memory     weights + gradient + sum of integers if there is one + optimizer + activations
  *                ZeRO-1 divides the optimizer by P
  *
  * The bandwidth is that of a GPU's own link inside a host and its share of the network beyond it;
@@ -75,11 +75,18 @@ struct cost {
     double compute, decode, exchange, plain_gb, sharded_gb;
 };
 
+/* Of a parameter, on every GPU: bf16 weight, float gradient of the atoms here, and their sum as an
+ * integer. */
+static double fixed_bytes(const double in[INPUTS])
+{
+    return 2 + 4 + (in[GRADIENT] > 4 ? in[GRADIENT] : 0);
+}
+
 static struct cost cost_of(const double in[INPUTS], double n, double p)
 {
     const double tokens = in[SEQUENCES] * in[TOKENS];
     const double rate = 1e9 * (p > in[PER_HOST] ? in[BETWEEN] : in[INSIDE]);
-    const double fixed = n * (2 + in[GRADIENT]) / 1e9 + in[ACTIVATIONS];
+    const double fixed = n * fixed_bytes(in) / 1e9 + in[ACTIVATIONS];
     const double optimizer = n * 12 / 1e9; /* master weights and two moments in floats */
     const double flops = 1e12 * in[PEAK] * in[SHARE];
     const double reading = 2 * n / (1e9 * in[MEMORY_RATE] * in[DECODE_SHARE]),
@@ -138,7 +145,7 @@ enum cn_status bench_scaling(const struct bench_options *options)
                         in[MEMORY]);
         }
     for (int g = 0; g < n_worlds; g++) {
-        const double p = or_one(in[GPUS], gpus, g), each = 2 + in[GRADIENT] + 12 / p;
+        const double p = or_one(in[GPUS], gpus, g), each = fixed_bytes(in) + 12 / p;
         cn_log_info("ZeRO-1 on %3g GPUs fits up to %.1fB parameters", p,
                     (in[MEMORY] - in[ACTIVATIONS]) / each);
     }

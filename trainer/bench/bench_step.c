@@ -67,14 +67,18 @@ static enum cn_status write_own_config(struct child *child)
     return add(child, path);
 }
 
+/* Files first, then what this command asks for, then single keys: the later one counts. */
 static enum cn_status arguments(const struct bench_options *options, enum cn_dtype dtype,
                                 struct child *child)
 {
     char number[32];
+    int files = 0;
     snprintf(number, sizeof number, "%lld", (long long)(options->steps ? options->steps : 4));
     CN_TRY(add(child, (char *)"carnot"));
     CN_TRY(add(child, (char *)"train"));
-    if (!options->n_rest || strchr(options->rest[0], '=')) CN_TRY(write_own_config(child));
+    for (; files < options->n_rest && !strchr(options->rest[files], '='); files++)
+        CN_TRY(add(child, options->rest[files]));
+    if (!files) CN_TRY(write_own_config(child));
     const char *init = bench_model_init(options);
     CN_TRY(init ? add_format(child, "model.init=%s", init)
                 : add_format(child, "model.path=%s", options->model));
@@ -86,7 +90,7 @@ static enum cn_status arguments(const struct bench_options *options, enum cn_dty
                       options->checkpoint ? "true" : "false"));
     CN_TRY(add(child, (char *)"checkpoint.every=0"));
     CN_TRY(add(child, (char *)"eval.every=0"));
-    for (int i = 0; i < options->n_rest; i++)
+    for (int i = files; i < options->n_rest; i++)
         CN_TRY(add(child, options->rest[i]));
     CN_TRY(add_format(child, "run.dir=%s/run", child->folder));
     child->argv[child->argc] = NULL;
