@@ -23,7 +23,7 @@ static inline bool runs_here(const char *isa)
 enum { BUFFERS_MAX = 64 };
 
 /* A shape whose sizes are no multiple of anything convenient: prime vocabulary, odd head dimension
- * halves, 3 queries per key head, tiles and blocks that end early. */
+ * halves, 3 queries per key head unless said otherwise, tiles and blocks that end early. */
 struct toy {
     struct model_shape shape;
     struct cn_buffer buffer[BUFFERS_MAX];
@@ -43,7 +43,8 @@ static inline void toy_fill(struct toy *toy, uint64_t seed)
         }
 }
 
-static inline enum cn_status toy_open(struct toy *toy, uint64_t seed)
+static inline enum cn_status toy_open_heads(struct toy *toy, uint64_t seed, size_t heads,
+                                            size_t kv_heads)
 {
     memset(toy, 0, sizeof *toy);
     toy->shape = (struct model_shape){.family = MODEL_QWEN3,
@@ -51,8 +52,8 @@ static inline enum cn_status toy_open(struct toy *toy, uint64_t seed)
                                       .hidden = 44,
                                       .intermediate = 75,
                                       .layers = 3,
-                                      .heads = 6,
-                                      .kv_heads = 2,
+                                      .heads = heads,
+                                      .kv_heads = kv_heads,
                                       .head_dim = 18,
                                       .context = 400,
                                       .rms_eps = 1e-6,
@@ -76,6 +77,11 @@ static inline enum cn_status toy_open(struct toy *toy, uint64_t seed)
     }
     toy_fill(toy, seed);
     return CN_OK;
+}
+
+static inline enum cn_status toy_open(struct toy *toy, uint64_t seed)
+{
+    return toy_open_heads(toy, seed, 6, 2);
 }
 
 struct kind {

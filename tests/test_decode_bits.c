@@ -106,6 +106,59 @@ TEST(a_sample_has_the_same_bits_in_any_batch_slot_order_and_number_of_threads)
     }
 }
 
+/* Gives `wide`, which has a key head for each query head, the weights of `toy`: each key head as
+ * often as query heads share it. */
+static void repeat_key_heads(const struct toy *toy, struct toy *wide)
+{
+    const size_t group = toy->shape.heads / toy->shape.kv_heads;
+    for (size_t i = 0; i < toy->n; i++) {
+        const struct cn_buffer *from = &toy->buffer[i];
+        const size_t head = from->count / toy->shape.kv_heads;
+        const bool repeated = strstr(from->name, "k_proj") || strstr(from->name, "v_proj");
+        const float *in = from->data;
+        float *out = wide->buffer[i].data;
+        for (size_t j = 0; j < wide->buffer[i].count; j++)
+            out[j] = in[repeated ? j / head / group * head + j % head : j];
+    }
+}
+
+static void check_groups(size_t heads, size_t kv_heads, struct kind kind)
+{
+    enum { PROMPT = 12 };
+    struct toy toy, wide;
+    struct engine *engine;
+    CHECK_OK(toy_open_heads(&toy, 5, heads, kv_heads));
+    CHECK_OK(toy_open_heads(&wide, 5, heads, heads));
+    repeat_key_heads(&toy, &wide);
+    CHECK_OK(toy_engine(&wide, kind, &engine));
+    CHECK_OK(sample_alone(engine, PROMPT, 0, &alone[0]));
+    engine_close(engine);
+    kind.threads = 2 + heads % 2;
+    CHECK_OK(toy_engine(&toy, kind, &engine));
+    CHECK_OK(sample_alone(engine, PROMPT, 0, &crowd[0]));
+    engine_close(engine);
+    for (int t = 0; t < STEPS; t++)
+        if (!same_drawn(&alone[0].drawn[t], &crowd[0].drawn[t])) {
+            CHECK_FAILED("%s %s: %zu query heads on %zu key heads differ at token %d", kind.isa,
+                         cn_dtype_name(kind.dtype), heads, kv_heads, t);
+            break;
+        }
+    cn_arena_free(&toy.arena);
+    cn_arena_free(&wide.arena);
+}
+
+/* All ways in which queries lie side by side: some of one key head, one each of several, rests. */
+TEST(a_shared_key_head_has_the_bits_of_copies_of_it)
+{
+    for (int s = 0; s < SETS; s++)
+        for (size_t heads = 5; heads <= 7 && runs_here(sets[s]); heads++)
+            for (size_t kv_heads = 1; kv_heads < heads; kv_heads++) {
+                if (heads % kv_heads) continue;
+                check_groups(heads, kv_heads, (struct kind){sets[s], CN_DTYPE_F32, 1, 1});
+                check_groups(heads, kv_heads, (struct kind){sets[s], CN_DTYPE_BF16, 1, 1});
+            }
+}
+
 TEST(a_large_batch_has_the_bits_of_single_rows)
 {
     /* More rows than a pass, than a block of packed rows, than a chunk of the head.  Two threads
