@@ -245,6 +245,9 @@ a_dry_run_prints_the_batch_and_touches_nothing() {
     gives 0 'memory plan, ' "$carnot" train "$(dirname "$self")/../configs/quickstart.json" --dry-run
     [ "$(grep -ciE '^memory' out)" -eq 1 ] || complain "the memory plan has not one title: $(grep -iE '^memory' out)"
     [ -z "$(uniq -d out)" ] && [ ! -s err ] || complain "the page has double lines, or something is in the log: $(cat err)"
+    gives 2 "32 + 33 exceeds the model's context of 64 tokens" "$carnot" train \
+        "$(dirname "$self")/../configs/quickstart.json" --dry-run data.max_prompt_tokens=32 rollout.max_tokens=33
+    row 1 '32 prompts x 8 samples'
     gives 0 'memory plan of a rank that samples, ' "$carnot" train "$(dirname "$self")/../configs/quickstart.json" --dry-run \
         parallel.rollout_ranks=1
     grep -q '^memory plan of a rank that learns, [0-9]* parameters  *MB$' out || complain 'no plan of a rank that learns'
@@ -275,13 +278,15 @@ a_missing_model_folder_is_named() {
 an_unknown_key_is_an_error_of_its_row_and_what_filters_write_is_none() {
     tokenizer_only ab
     printf '%s\n' '{"id": {"gold": 4}, "text": "ab"}' '{"text": "ab", "txet": 1}' '{"txt": "ab"}' '{"text": "b", "gold": 4}' \
-        '{"text": "a", "ids": [7], "logp": [], "entropy": [], "top": [], "hex": "", "sample": 0, "stop": "eos"}' >in
-    gives 3 '3 of 5 rows' "$carnot" tokenize ab
+        '{"text": "a", "ids": [7], "logp": [], "entropy": [], "top": [], "hex": "", "sample": 0, "stop": "eos"}' \
+        '{"id": 1, "error": {"kind": "ERR_DATA", "message": "no such word"}}' >in
+    gives 3 '4 of 6 rows' "$carnot" tokenize ab
     row 1 '{"id": {"gold": 4}, "ids": [2]}'
     row 2 'unknown key \"txet\"; nearest is \"text\"'
     row 3 'unknown key \"txt\"; nearest is \"text\"'
     row 4 'unknown key \"gold\" (what only travels along belongs into \"id\"'
     row 5 '{"ids": [0]}'
+    row 6 'the filter before failed at this row: no such word'
 }
 
 a_misspelt_setting_of_a_sample_is_an_error_of_its_row() {
@@ -499,6 +504,7 @@ the_scaling_model_prints_its_inputs_and_takes_others() {
     says 'command line'
     gives 2 'does not know "memory=3"' "$carnot" bench scaling-model memory=3
     gives 2 'above 0' "$carnot" bench scaling-model memory_gb=none
+    gives 2 'scored=-1: expected a number from 0' "$carnot" bench scaling-model scored=-1
 }
 
 a_run_folder_is_not_reused_silently() {

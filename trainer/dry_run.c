@@ -84,6 +84,7 @@ static enum cn_status make_plan(const struct session *s,
         .atom_tokens = (size_t)t->update.atom_tokens,
         .longest = (size_t)(t->data.max_prompt_tokens + t->rollout.max_tokens),
         .threads = t->parallel.threads ? (int)t->parallel.threads : (int)(cores > 0 ? cores : 1)};
+    if (!supervised) CN_TRY(session_check_context(s, shape->context));
     CN_TRY(session_dtype(s, &settings.dtype));
     settings.engine_dtype = settings.dtype;
     if (supervised)

@@ -7,7 +7,7 @@
 
 /* `--dry-run`: rank 0 prints everything to standard output.  supervised: the plan of `carnot sft`,
  * NULL for `carnot train`.  Fails: CN_ERR_MEMORY if the plan does not fit; CN_ERR_MODEL if the
- * model's shape cannot be read.  Nothing is opened but config.json. */
+ * model's shape cannot be read; as session_check_context.  Nothing is opened but config.json. */
 enum cn_status dry_run_print(struct session *session, const struct supervised_settings *supervised);
 
 /* Bytes that the plan adds up to; 0 for models without one. */

@@ -291,20 +291,25 @@ enum cn_status session_open_critic(struct session *s, const char *start)
     return CN_OK;
 }
 
+enum cn_status session_check_context(const struct session *s, size_t context)
+{
+    const long long prompt = s->settings.data.max_prompt_tokens,
+                    answer = s->settings.rollout.max_tokens;
+    if ((size_t)(prompt + answer) <= context) return CN_OK;
+    return cn_fail(CN_ERR_CONFIG,
+                   "data.max_prompt_tokens + rollout.max_tokens = %lld + %lld exceeds the model's "
+                   "context of %zu tokens",
+                   prompt, answer, context);
+}
+
 enum cn_status session_open_sampler(struct session *s)
 {
     const struct rollout_settings *rollout = &s->settings.rollout;
     static const enum cn_engine engines[] = {[SETTINGS_ENGINE_AUTO] = CN_ENGINE_AUTO,
                                              [SETTINGS_ENGINE_DECODE] = CN_ENGINE_DECODE,
                                              [SETTINGS_ENGINE_TORCH] = CN_ENGINE_TORCH};
-    const size_t context = cn_model_info(s->model)->context_length;
     const size_t needed = (size_t)s->settings.data.max_prompt_tokens + (size_t)rollout->max_tokens;
-    if (needed > context)
-        return cn_fail(CN_ERR_CONFIG,
-                       "data.max_prompt_tokens + rollout.max_tokens = %lld + %lld exceeds the "
-                       "model's context of %zu tokens",
-                       (long long)s->settings.data.max_prompt_tokens,
-                       (long long)rollout->max_tokens, context);
+    CN_TRY(session_check_context(s, cn_model_info(s->model)->context_length));
     struct cn_sampler_settings settings = {.engine = engines[rollout->engine],
                                            .slots = (size_t)rollout->slots + 1,
                                            .context = needed,

@@ -72,8 +72,11 @@ enum cn_status session_open_critic(struct session *session, const char *start);
 enum cn_status session_check_vocabulary(const struct session *session, const char *key,
                                         const char *folder);
 
+/* Fails: CN_ERR_CONFIG if data.max_prompt_tokens + rollout.max_tokens exceed the model's context. */
+enum cn_status session_check_context(const struct session *session, size_t context);
+
 /* Opens the sampler: rollout.slots + 1 slots of data.max_prompt_tokens + rollout.max_tokens.
- * Fails: CN_ERR_CONFIG if that exceeds the model's context. */
+ * Fails: as session_check_context. */
 enum cn_status session_open_sampler(struct session *session);
 
 /* Opens the tasks to train on, and the evaluation sets.  Needs the tokenizer. */

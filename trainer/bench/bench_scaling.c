@@ -110,8 +110,8 @@ static enum cn_status change(const char *argument, double in[INPUTS])
         in[i] = strtod(equals + 1, &end);
         const bool enough = i == SCORED ? in[i] >= 0 : in[i] > 0;
         if (equals[1] && !*end && enough && in[i] < 1e15) return CN_OK;
-        return cn_fail(CN_ERR_CONFIG, "bench scaling-model: %s: expected a number above 0",
-                       argument);
+        return cn_fail(CN_ERR_CONFIG, "bench scaling-model: %s: expected a number %s", argument,
+                       i == SCORED ? "from 0" : "above 0");
     }
     return cn_fail(
         CN_ERR_CONFIG,

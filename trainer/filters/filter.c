@@ -164,6 +164,15 @@ static enum cn_status read_any_row(struct cn_text line, size_t number, struct cn
     return read_row(cn_str_text(repaired), number, tree, out);
 }
 
+/* A row that another filter could not read keeps the reason. */
+static enum cn_status pass_on(const struct cn_json *error)
+{
+    const struct cn_json *message = cn_json_get(error, "message");
+    return cn_fail(CN_ERR_DATA, "the filter before failed at this row: %.256s",
+                   cn_json_kind(message) == CN_JSON_TEXT ? cn_json_text(message).data
+                                                         : "it does not say why");
+}
+
 /* Names the first key that the filter does not know. */
 static enum cn_status check_keys(const char *const *keys, const struct cn_json *row)
 {
@@ -175,6 +184,7 @@ static enum cn_status check_keys(const char *const *keys, const struct cn_json *
             cn_nearest_offer(&nearest, *key);
         }
         if (known) continue;
+        if (strcmp(nearest.word, "error") == 0) return pass_on(n);
         const char *best = cn_nearest_found(&nearest);
         return cn_fail(CN_ERR_DATA,
                        "unknown key \"%.64s\"%s%s%s (what only travels along belongs into \"id\", "
