@@ -126,7 +126,7 @@ struct torch_facts {
     char blas[80];    /* what multiplies matrices, and on which path */
     char cuda[160];   /* devices that it can use, or why there are none */
     int cuda_devices, threads;
-    double gflops_f32, gflops_bf16; /* product of two 1024 x 1024 matrices */
+    double gflops_f32, gflops_bf16; /* best product of two 1024 x 1024 matrices: at::mm, training */
 };
 
 /* Opens the shared object and measures for about `seconds` per number.

@@ -48,7 +48,7 @@ torch_left torch_left_turned(torch_context &c, const at::Tensor &x);
 
 /* ---- both
  *
- * The transpose of w (n, k), bf16 with even k or float. */
+ * The transpose of w (n, k), bf16 with even k or float; its rows lie one after the other. */
 torch_right torch_right_transposed(torch_context &c, const at::Tensor &w);
 
 /* out (m, n), floats in rows, = or += left right, both of one type. */

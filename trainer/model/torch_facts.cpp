@@ -44,13 +44,20 @@ double measure_mm(at::ScalarType type, double seconds)
     return measure(seconds, [&] { at::mm_out(c, a, b); });
 }
 
-/* That of training in floats, which may be faster. */
-double measure_linear(double seconds)
+/* That of training, which may be faster. */
+double measure_linear(at::ScalarType type, double seconds)
 {
     torch_context context;
     context.k = torch_kernels_pick(nullptr);
-    at::Tensor x = at::ones({n, n}), w = at::ones({n, n}), y = at::empty({n, n});
+    context.half = type != at::kFloat;
+    at::Tensor x = at::ones({n, n}), w = at::ones({n, n}, type), y = at::empty({n, n});
     return measure(seconds, [&] { torch_linear(context, y, x, w, nullptr); });
+}
+
+/* The better of the two. */
+double measure_products(at::ScalarType type, double seconds)
+{
+    return std::max(measure_mm(type, seconds / 2), measure_linear(type, seconds / 2));
 }
 
 /* "Intel(R) oneAPI Math Kernel Library Version 2024.2 ..." -> "MKL 2024.2", and the instruction set
@@ -89,9 +96,8 @@ cn_model_torch_facts(double seconds, struct torch_facts *out)
             cuda += cuda_row_kernels() ? "; with row kernels" : "; without row kernels (no nvcc)";
         snprintf(facts.cuda, sizeof facts.cuda, "%s", cuda.c_str());
         facts.threads = at::get_num_threads();
-        facts.gflops_f32 =
-            std::max(measure_mm(at::kFloat, seconds / 2), measure_linear(seconds / 2));
-        facts.gflops_bf16 = measure_mm(at::kBFloat16, seconds);
+        facts.gflops_f32 = measure_products(at::kFloat, seconds);
+        facts.gflops_bf16 = measure_products(at::kBFloat16, seconds);
         *out = facts;
     });
 }

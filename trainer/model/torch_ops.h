@@ -9,7 +9,7 @@
 
 #include <vector>
 
-/* n floats in large pages. */
+/* n floats, all 0, in large pages where the system lends them. */
 at::Tensor torch_zeros(size_t n);
 
 /* Memory of one atom: taken piece by piece, given back all at once, kept for the next atom (page

@@ -236,7 +236,8 @@ static float largest_of(const float *z, size_t n)
     return lane[0];
 }
 
-/* Whether some word reaches `least`; in most blocks none does.  Words of 24 bits compare as signed. */
+/* Whether some word reaches `least`; in most blocks none does.  Words of 24 bits compare as signed.
+ */
 static bool reaches(const uint32_t *word, size_t n, uint32_t least)
 {
     int32_t any = 0;

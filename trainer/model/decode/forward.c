@@ -8,8 +8,9 @@
  * a row the same bits in any company, the split is free.
  *
  * Many rows of a small model are shared out instead: a thread takes its rows through all layers and
- * meets nobody (in a prompt: once a layer, when keys are stored), and their activations, keys and values stay in its core's cache.  It reads all the
- * weights for that, so they must fit the cache that cores share. */
+ * meets nobody (in a prompt: once a layer, when keys are stored), and their activations, keys and
+ * values stay in its core's cache.  It reads all the weights for that, so they must fit the cache
+ * that cores share. */
 #include "forward.h"
 
 #include <math.h>
