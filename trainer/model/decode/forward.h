@@ -20,7 +20,7 @@ struct machine {
     const struct model_shape *shape;
     const struct kernels *kernels;
     struct pool *pool, *alone; /* `alone` has one thread, whoever uses it */
-    struct pool *meet;         /* the threads that have rows of one slot */
+    struct pool *meet; /* all threads, in a slice of rows too: there for the keys of others */
     struct weights weights;
     struct cache cache;
     bool bf16, small;                   /* small: rows are shared out rather than outputs */
