@@ -248,6 +248,11 @@ a_dry_run_prints_the_batch_and_touches_nothing() {
     gives 2 "32 + 33 exceeds the model's context of 64 tokens" "$carnot" train \
         "$(dirname "$self")/../configs/quickstart.json" --dry-run data.max_prompt_tokens=32 rollout.max_tokens=33
     row 1 '32 prompts x 8 samples'
+    # 32 prompts of 16 tokens with 8 answers of 12 are 3,584 tokens: no atom has more.
+    for tokens in 3584 1000000; do
+        "$carnot" train "$(dirname "$self")/../configs/quickstart.json" --dry-run update.atom_tokens=$tokens | grep 'activations' >out.$tokens
+    done
+    cmp -s out.3584 out.1000000 || complain "atoms larger than a step are planned: $(cat out.3584 out.1000000)"
     gives 0 'memory plan of a rank that samples, ' "$carnot" train "$(dirname "$self")/../configs/quickstart.json" --dry-run \
         parallel.rollout_ranks=1
     grep -q '^memory plan of a rank that learns, [0-9]* parameters  *MB$' out || complain 'no plan of a rank that learns'

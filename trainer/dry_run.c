@@ -58,6 +58,17 @@ static enum cn_status plan_rollout(const struct session *s, struct plan_settings
     return busy_slots(s, &plan->slots);
 }
 
+/* Tokens that the atoms of a step hold together at most, a group's prompt once; without limit if
+ * answers may be added later. */
+static size_t step_tokens(const struct session *s, const struct supervised_settings *supervised)
+{
+    const struct settings *t = &s->settings;
+    const int64_t prompt = t->data.max_prompt_tokens, answer = t->rollout.max_tokens;
+    if (supervised) return (size_t)(supervised->rows * (prompt + answer));
+    if (s->recipe.n_entropy || s->recipe.axis[CN_AXIS_sampling].plugin->hooks.plan) return SIZE_MAX;
+    return (size_t)(t->train.prompts * (prompt + t->train.samples * answer));
+}
+
 /* What a rank does without that does one thing only. */
 static void plan_side(const struct roles *roles, struct plan_settings *plan)
 {
@@ -99,6 +110,8 @@ static enum cn_status make_plan(const struct session *s,
         settings.critic = &critic;
     }
     settings.tokens = settings.sequences * settings.longest;
+    if (settings.atom_tokens > step_tokens(s, supervised))
+        settings.atom_tokens = step_tokens(s, supervised);
     plan_side(roles, &settings);
     return plan_make(shape, &settings, plan);
 }
