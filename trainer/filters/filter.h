@@ -29,8 +29,8 @@ struct filter {
     const char *const *keys;
 };
 
-/* Names that filters write: a filter ignores those it does not read, so its rows may be another's.
- */
+/* Names that filters write: tokenize and score ignore those that they do not read, so their rows may
+ * be another filter's.  To sample they would be settings ("stop"), so it refuses them. */
 #define FILTER_WRITTEN "text", "ids", "logp", "entropy", "top", "hex", "sample", "stop"
 
 /* Reads standard input to its end.  A failure with CN_ERR_DATA, CN_ERR_MODEL, CN_ERR_CONFIG or
