@@ -9,8 +9,8 @@
 
 #include <stdlib.h>
 
-static const char *const models[] = {"llama_tied", "llama3_scaled", "llama_linear_bias", "qwen2",
-                                     "qwen3"};
+static const char *const models[] = {"llama_tied", "llama3_scaled", "llama_linear_bias",
+                                     "qwen2",      "qwen3",         "llama_wide"};
 enum { MODELS = sizeof models / sizeof *models };
 
 /* The tiny models, or the one real model that CN_TEST_REAL_MODEL names (golden.safetensors beside

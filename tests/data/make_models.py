@@ -36,6 +36,10 @@ MODELS = {
     "qwen2": (dict(model_type="qwen2", hidden_size=20, num_attention_heads=2, num_key_value_heads=1, rope_theta=1e6,
                    rms_norm_eps=1e-6, tie_word_embeddings=True), 1.0, ("top_k", 4, False), True),
     "qwen3": (dict(model_type="qwen3", head_dim=8, rope_theta=1e6, rms_norm_eps=1e-6), 0.7, ("top_p", 0.8, True), True),
+    # Beyond the 64 columns of a block of a matrix product, and not a multiple of them.
+    "llama_wide": (dict(model_type="llama", vocab_size=67, hidden_size=66, intermediate_size=130, num_hidden_layers=1,
+                        num_attention_heads=3, num_key_value_heads=1, head_dim=22, rope_theta=10000.0,
+                        tie_word_embeddings=True), 3.0, ("top_p", 0.7, True), False),
 }
 
 
