@@ -30,6 +30,10 @@ cat >"$work/long.json" <<'JSON'
 {"env": "sort", "rewards": ["exact_answer"], "algorithm": "grpo", "train": {"steps": 1000000, "prompts": 2, "samples": 2}}
 JSON
 row file '^step  f32 ' step --model 1m --dtype f32 --steps 2 "$work/long.json" rollout.max_tokens=8
+if "$carnot" bench step --dtype f32 train.prompts=2 "$work/long.json" >"$work/out" 2>&1 || ! grep -q 'files come first' "$work/out"; then
+    echo "FAILED a file behind a key is refused"
+    failed=1
+fi
 row start '^start f32 *: [0-9.]+ s to the end of the first step' start --dtype f32
 row machine '[0-9]+ in the affinity mask, 1 threads; libtorch [0-9.]+' train --model 1m --dtype f32 --batch 1 --tokens 8 --steps 1 --threads 1
 if "$carnot" bench train --threads 4096 >"$work/out" 2>&1 || ! grep -q 'affinity mask' "$work/out"; then

@@ -90,8 +90,13 @@ static enum cn_status arguments(const struct bench_options *options, enum cn_dty
                       options->checkpoint ? "true" : "false"));
     CN_TRY(add(child, (char *)"checkpoint.every=0"));
     CN_TRY(add(child, (char *)"eval.every=0"));
-    for (int i = files; i < options->n_rest; i++)
+    for (int i = files; i < options->n_rest; i++) {
+        if (!strchr(options->rest[i], '='))
+            return cn_fail(CN_ERR_CONFIG,
+                           "bench step: \"%s\" stands behind a key: files come first",
+                           options->rest[i]);
         CN_TRY(add(child, options->rest[i]));
+    }
     CN_TRY(add_format(child, "run.dir=%s/run", child->folder));
     child->argv[child->argc] = NULL;
     return CN_OK;
