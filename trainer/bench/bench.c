@@ -134,8 +134,7 @@ const struct cn_command command_bench = {
         "          the service with a client on this machine\n"
         "comm      each collective at 64 KB to 540 MB, beside copying as many bytes in memory\n"
         "Roofs: plain reading of 1 GB, and the best product of two matrices (at::mm or "
-        "training's), before "
-        "and after each row.\n"
+        "training's),\nbefore and after each row.\n"
         "A row during which other processes used more than 5 % of the cores says so: do not "
         "trust it.\n",
     .run = run};

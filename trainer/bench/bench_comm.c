@@ -113,8 +113,8 @@ static enum cn_status all_rows(struct bench_comm *b)
         status =
             cn_fail(CN_ERR_MEMORY, "bench comm: no memory for twice %zu bytes", sizes[SIZES - 1]);
     CN_TRY(cn_comm_agree(b->comm, "memory", status));
-    memset(b->data, 1,
-           sizes[SIZES - 1]); /* pages that were never written are read from the cache */
+    /* Pages that were never written are one page, which is read from the cache. */
+    memset(b->data, 1, sizes[SIZES - 1]);
     memset(b->other, 1, sizes[SIZES - 1]);
     cn_log_info("comm  %d ranks over %s", ranks, cn_comm_name(b->comm));
     for (int i = 0; i < SIZES; i++)

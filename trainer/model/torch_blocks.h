@@ -1,6 +1,6 @@
 /* Matrix products from oneDNN's kernels of one block as ATen lends them, summed in floats: of bf16
  * matrices, by matrix tiles or dot products of pairs (at::mm would round the result to bf16), and
- * of floats (at::mm uses half of an AVX-512 processor that is not Intel's).
+ * of floats (at::mm took an AVX2 kernel where it was measured, on a Zen 5: half of what it can do).
  *
  *     out (m, n) = left (m, depth) right (depth, n)     blocks of 256 x 64, depth in parts of 1,024
  *
