@@ -120,8 +120,9 @@ wait $launcher
 code=$?
 [ $code -eq 0 ] && grep -q 'start 2 of 3' "$work/again.log" && same m1 again || { fault "restart after a kill: exit code $code"; tail -3 "$work/again.log"; }
 
-# Rank 0 keeps the counter of the queue of answers, but takes need it not: the others go on while it is stopped, in a
-# rollout that lasts as long as its slow rank.  If it comes back in time nothing is lost; if not, it is named.
+# Rank 0 keeps the counter of the queue of answers, but takes need it not: the others go on while it is stopped.  If it
+# comes back in time nothing is lost; if not, it is named.  There a step begins with a rollout of 1.2 s and more (60 tokens
+# of the slow rank), and rank 0 is stopped as soon as the step before is reported: while the others sample.
 freeze() { # NAME: stops rank 0 of the run
     frozen=
     for p in $(pgrep -f "carnot train .*$work/$1"); do
@@ -137,7 +138,8 @@ kill -CONT "$frozen"
 wait $launcher
 code=$?
 [ $code -eq 0 ] && same m1 paused || { fault "rank 0 rested for 1 s: exit code $code"; tail -3 "$work/paused.log"; }
-long='train.steps=100000 checkpoint.every=100000 parallel.fault=slow parallel.timeout_s=3'
+long='train.steps=100000 checkpoint.every=100000 rollout.max_tokens=60 rollout.ignore_eos=true parallel.fault=slow
+    parallel.timeout_s=3'
 begin frozen
 freeze frozen
 start=$SECONDS
