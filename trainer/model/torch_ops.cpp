@@ -87,17 +87,6 @@ void torch_slab::release(mark to)
     used = to.used;
 }
 
-at::Tensor torch_to_half(torch_context &c, const at::Tensor &x)
-{
-    at::Tensor y = c.slab.matrix((size_t)x.size(0), (size_t)x.size(1), at::kBFloat16);
-    const float *from = data(x);
-    uint16_t *to = (uint16_t *)y.data_ptr();
-    torch_rows((size_t)x.numel(), 1 << 15, [&](size_t begin, size_t end) {
-        c.k->to_bf16(from + begin, to + begin, end - begin);
-    });
-    return y;
-}
-
 void torch_from_half(torch_context &c, const at::Tensor &x, const at::Tensor &y)
 {
     const uint16_t *from = (const uint16_t *)x.data_ptr();
@@ -124,19 +113,20 @@ template <class body_type> void multiply(const at::Tensor &out, body_type body)
         });
 }
 
-/* out = a b of bf16 matrices, rounded once. */
-void half_product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const at::Tensor &b)
+/* Whether products of bf16 go through blocks, which need pairs of k in one word; else w is widened,
+ * part by part, and x stays in floats. */
+bool half_in_blocks(const torch_context &c, const at::Tensor &w)
 {
-    at::Tensor half = c.slab.matrix((size_t)out.size(0), (size_t)out.size(1), at::kBFloat16);
-    at::mm_out(half, a, b);
-    torch_from_half(c, half, out);
+    return w.scalar_type() != at::kFloat && torch_blocks_run_here(c, true) && w.size(1) % 2 == 0;
 }
 
-/* Products of halves with blocks need pairs of k in one word. */
-bool in_blocks(const torch_context &c, const at::Tensor &w)
+/* w in floats: as it lies, or in the slab. */
+at::Tensor wide(torch_context &c, const at::Tensor &w)
 {
-    const bool half = w.scalar_type() != at::kFloat;
-    return torch_blocks_run_here(c, half) && (!half || w.size(1) % 2 == 0);
+    if (w.scalar_type() == at::kFloat) return w;
+    at::Tensor y = c.slab.matrix((size_t)w.size(0), (size_t)w.size(1));
+    torch_from_half(c, w, y);
+    return y;
 }
 
 /* [0, n) in parts whose packed operand, `width` floats each, stays in a cache. */
@@ -151,17 +141,31 @@ template <class body_type> void in_parts(torch_context &c, int64_t n, int64_t wi
     }
 }
 
-/* y = x w^T of floats. */
+/* y = x w^T, computed in floats. */
 void float_product(torch_context &c, const at::Tensor &y, const at::Tensor &x, const at::Tensor &w)
 {
-    at::Tensor result = y;
-    if (!in_blocks(c, w)) {
-        multiply(y, [&] { at::mm_out(result, x, w.t()); });
-        return;
-    }
     in_parts(c, w.size(0), w.size(1), [&](int64_t begin, int64_t n) {
-        torch_blocks_product(y.narrow(1, begin, n), torch_left_in_place(x),
-                             torch_right_transposed(c, w.narrow(0, begin, n)), false);
+        at::Tensor out = y.narrow(1, begin, n), part = wide(c, w.narrow(0, begin, n));
+        if (torch_blocks_run_here(c, false))
+            torch_blocks_product(out, torch_left_in_place(x), torch_right_transposed(c, part),
+                                 false);
+        else
+            multiply(out, [&] { at::mm_out(out, x, part.t()); });
+    });
+}
+
+/* d_x = d_y w, computed in floats. */
+void float_input_gradient(torch_context &c, const at::Tensor &d_x, const at::Tensor &d_y,
+                          const at::Tensor &w)
+{
+    at::Tensor out = d_x;
+    in_parts(c, w.size(0), w.size(1), [&](int64_t begin, int64_t n) {
+        at::Tensor left = d_y.narrow(1, begin, n), part = wide(c, w.narrow(0, begin, n));
+        if (torch_blocks_run_here(c, false))
+            torch_blocks_product(d_x, torch_left_in_place(left), torch_right_in_place(part),
+                                 begin > 0);
+        else
+            multiply(d_x, [&] { at::addmm_out(out, out, left, part, begin > 0 ? 1 : 0); });
     });
 }
 
@@ -182,12 +186,10 @@ void torch_linear(torch_context &c, const at::Tensor &y, const at::Tensor &x, co
                   const float *bias)
 {
     torch_slab::mark mark = c.slab.now();
-    if (!c.half)
-        float_product(c, y, x, w);
-    else if (in_blocks(c, w))
+    if (half_in_blocks(c, w))
         torch_blocks_product(y, torch_left_of(c, x), torch_right_transposed(c, w), false);
     else
-        half_product(c, y, torch_to_half(c, x), w.t());
+        float_product(c, y, x, w);
     c.slab.release(mark);
     if (bias) add_bias(y, bias);
 }
@@ -196,15 +198,10 @@ void torch_input_gradient(torch_context &c, const at::Tensor &d_x, const at::Ten
                           const at::Tensor &w)
 {
     torch_slab::mark mark = c.slab.now();
-    at::Tensor result = d_x;
-    if (c.half && in_blocks(c, w))
+    if (half_in_blocks(c, w))
         torch_blocks_product(d_x, torch_left_of(c, d_y), torch_right_of(c, w), false);
-    else if (c.half)
-        half_product(c, d_x, torch_to_half(c, d_y), w);
-    else if (in_blocks(c, w))
-        torch_blocks_product(d_x, torch_left_in_place(d_y), torch_right_in_place(w), false);
     else
-        multiply(d_x, [&] { at::mm_out(result, d_y, w); });
+        float_input_gradient(c, d_x, d_y, w);
     c.slab.release(mark);
 }
 
@@ -212,25 +209,17 @@ void torch_weight_gradient(torch_context &c, const at::Tensor &d_w, const at::Te
                            const at::Tensor &x)
 {
     torch_slab::mark mark = c.slab.now();
-    if (!c.half && torch_blocks_run_here(c, false)) {
+    if (c.half && torch_blocks_run_here(c, true)) {
+        torch_blocks_product(d_w, torch_left_transposed(c, d_y), torch_right_of(c, x), true);
+    } else if (torch_blocks_run_here(c, false)) {
         in_parts(c, d_w.size(0), x.size(0), [&](int64_t begin, int64_t n) {
             torch_blocks_product(d_w.narrow(0, begin, n),
                                  torch_left_turned(c, d_y.narrow(1, begin, n)),
                                  torch_right_in_place(x), true);
         });
-    } else if (!c.half) {
+    } else {
         at::Tensor result = d_w;
         multiply(d_w, [&] { at::addmm_out(result, result, d_y.t(), x); });
-    } else if (torch_blocks_run_here(c, true)) {
-        torch_blocks_product(d_w, torch_left_transposed(c, d_y), torch_right_of(c, x), true);
-    } else {
-        at::Tensor half = c.slab.matrix((size_t)d_w.size(0), (size_t)d_w.size(1), at::kBFloat16);
-        at::mm_out(half, torch_to_half(c, d_y).t(), torch_to_half(c, x));
-        const uint16_t *from = (const uint16_t *)half.data_ptr();
-        float *to = data(d_w);
-        torch_rows((size_t)d_w.numel(), 1 << 15, [&](size_t begin, size_t end) {
-            c.k->add_bf16(from + begin, to + begin, end - begin);
-        });
     }
     c.slab.release(mark);
 }
@@ -245,11 +234,8 @@ void torch_linear_back(torch_context &c, const torch_linear_gradient &out, const
 
 torch_head_operand torch_head_operand_of(torch_context &c, const at::Tensor &w)
 {
-    if (w.scalar_type() == at::kFloat) return {w, {}};
-    if (in_blocks(c, w)) return {at::Tensor(), torch_right_transposed(c, w)};
-    at::Tensor wide = c.slab.matrix((size_t)w.size(0), (size_t)w.size(1));
-    torch_from_half(c, w, wide);
-    return {wide, {}};
+    if (half_in_blocks(c, w)) return {at::Tensor(), torch_right_transposed(c, w)};
+    return {wide(c, w), {}};
 }
 
 void torch_logits(torch_context &c, const at::Tensor &out, const at::Tensor &x,
