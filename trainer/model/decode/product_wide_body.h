@@ -18,24 +18,30 @@ static void pack_bf16(const struct kernel_pack *p)
 
 enum { BLOCK_VECTORS = KERNEL_COLUMNS / LANES };
 
-INLINE void bf16_tile(const struct kernel_product *p, const uint16_t *w, size_t row, size_t rows,
+INLINE void bf16_tile(const struct kernel_product *p, const uint16_t *w, size_t first, size_t rows,
                       vf acc[BF16_ROWS][BLOCK_VECTORS])
 {
     const size_t depth = kernel_depth(p->k);
-    const float *x = (const float *)p->input + row * depth;
+    const float *x = (const float *)p->input + first * depth;
     for (size_t r = 0; r < rows; r++)
         for (size_t v = 0; v < BLOCK_VECTORS; v++)
             acc[r][v] = vf_all(0);
-    for (size_t k = 0; k < depth; k += 2)
+    for (size_t k = 0; k < depth; k += 2) {
+        vf even[BLOCK_VECTORS], odd[BLOCK_VECTORS];
         for (size_t v = 0; v < BLOCK_VECTORS; v++) {
             vi pair;
-            memcpy(&pair, w + (k / 2 * KERNEL_COLUMNS + v * LANES) * 2, sizeof pair);
-            vf even = (vf)(pair << 16), odd = (vf)(pair & (int32_t)0xffff0000u);
-            for (size_t r = 0; r < rows; r++) {
-                acc[r][v] = vf_fma(vf_all(x[r * depth + k]), even, acc[r][v]);
-                acc[r][v] = vf_fma(vf_all(x[r * depth + k + 1]), odd, acc[r][v]);
-            }
+            memcpy(&pair, w + k * KERNEL_COLUMNS + v * LANES * 2, sizeof pair);
+            even[v] = (vf)(pair << 16);
+            odd[v] = (vf)(pair & (int32_t)0xffff0000u);
         }
+        for (size_t r = 0; r < rows; r++) {
+            const vf x0 = vf_all(x[r * depth + k]), x1 = vf_all(x[r * depth + k + 1]);
+            for (size_t v = 0; v < BLOCK_VECTORS; v++)
+                acc[r][v] = vf_fma(x0, even[v], acc[r][v]);
+            for (size_t v = 0; v < BLOCK_VECTORS; v++)
+                acc[r][v] = vf_fma(x1, odd[v], acc[r][v]);
+        }
+    }
 }
 
 static void bf16_part(const struct kernel_product *p, const struct share *share)
