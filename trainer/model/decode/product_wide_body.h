@@ -16,7 +16,10 @@ static void pack_bf16(const struct kernel_pack *p)
     }
 }
 
-enum { BLOCK_VECTORS = KERNEL_COLUMNS / LANES };
+enum {
+    BLOCK_VECTORS = KERNEL_COLUMNS / LANES,
+    AHEAD = 64 /* words are asked for before their use */
+};
 
 INLINE void bf16_tile(const struct kernel_product *p, const uint16_t *w, size_t first, size_t rows,
                       vf acc[BF16_ROWS][BLOCK_VECTORS])
@@ -28,6 +31,7 @@ INLINE void bf16_tile(const struct kernel_product *p, const uint16_t *w, size_t 
             acc[r][v] = vf_all(0);
     for (size_t k = 0; k < depth; k += 2) {
         vf even[BLOCK_VECTORS], odd[BLOCK_VECTORS];
+        if (rows == 1) __builtin_prefetch(w + (k + AHEAD) * KERNEL_COLUMNS, 0, 2);
         for (size_t v = 0; v < BLOCK_VECTORS; v++) {
             vi pair;
             memcpy(&pair, w + k * KERNEL_COLUMNS + v * LANES * 2, sizeof pair);
