@@ -1,6 +1,6 @@
 /* Matrix products from oneDNN's kernels of one block as ATen lends them, summed in floats: of bf16
- * matrices, by matrix tiles or dot products of pairs (at::mm would round the result to bf16), and
- * of floats (at::mm took an AVX2 kernel where it was measured, on a Zen 5: half of what it can do).
+ * matrices, by matrix tiles (at::mm would round the result to bf16), and of floats (at::mm took an
+ * AVX2 kernel where it was measured, on a Zen 5: half of what it can do).
  *
  *     out (m, n) = left (m, depth) right (depth, n)     blocks of 256 x 64, depth in parts of 1,024
  *
@@ -27,8 +27,10 @@ struct torch_right {
     int64_t columns, stride, panel;
 };
 
-/* Whether this processor has such kernels. */
+/* Whether this processor has such kernels: of bf16 (half), matrix tiles. */
 bool torch_blocks_run_here(const torch_context &c, bool half);
+/* Whether it has instructions for bf16 at all, so that at::mm of it is fast. */
+bool torch_multiplies_half();
 
 /* ---- bf16
  *

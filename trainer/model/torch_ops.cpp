@@ -87,6 +87,17 @@ void torch_slab::release(mark to)
     used = to.used;
 }
 
+at::Tensor torch_to_half(torch_context &c, const at::Tensor &x)
+{
+    at::Tensor y = c.slab.matrix((size_t)x.size(0), (size_t)x.size(1), at::kBFloat16);
+    const float *from = data(x);
+    uint16_t *to = (uint16_t *)y.data_ptr();
+    torch_rows((size_t)x.numel(), 1 << 15, [&](size_t begin, size_t end) {
+        c.k->to_bf16(from + begin, to + begin, end - begin);
+    });
+    return y;
+}
+
 void torch_from_half(torch_context &c, const at::Tensor &x, const at::Tensor &y)
 {
     const uint16_t *from = (const uint16_t *)x.data_ptr();
@@ -113,11 +124,24 @@ template <class body_type> void multiply(const at::Tensor &out, body_type body)
         });
 }
 
-/* Whether products of bf16 go through blocks, which need pairs of k in one word; else w is widened,
- * part by part, and x stays in floats. */
-bool half_in_blocks(const torch_context &c, const at::Tensor &w)
+/* out = a b of bf16 matrices, rounded once. */
+void half_product(torch_context &c, const at::Tensor &out, const at::Tensor &a, const at::Tensor &b)
 {
-    return w.scalar_type() != at::kFloat && torch_blocks_run_here(c, true) && w.size(1) % 2 == 0;
+    at::Tensor half = c.slab.matrix((size_t)out.size(0), (size_t)out.size(1), at::kBFloat16);
+    at::mm_out(half, a, b);
+    torch_from_half(c, half, out);
+}
+
+/* How a product with w is computed. */
+enum class way { half_blocks, half_mm, floats };
+
+/* Blocks of bf16 need pairs of k in one word.  Without instructions for bf16 libtorch's product of
+ * them is slow (an eighth of the float one's speed on a Zen 3), so w is widened. */
+way way_of(const torch_context &c, const at::Tensor &w)
+{
+    if (w.scalar_type() == at::kFloat) return way::floats;
+    if (torch_blocks_run_here(c, true) && w.size(1) % 2 == 0) return way::half_blocks;
+    return torch_multiplies_half() ? way::half_mm : way::floats;
 }
 
 /* w in floats: as it lies, or in the slab. */
@@ -129,7 +153,7 @@ at::Tensor wide(torch_context &c, const at::Tensor &w)
     return y;
 }
 
-/* [0, n) in parts whose packed operand, `width` floats each, stays in a cache. */
+/* [0, n) in parts whose packed or widened operand, `width` floats each, stays in a cache. */
 template <class body_type> void in_parts(torch_context &c, int64_t n, int64_t width, body_type body)
 {
     constexpr int64_t floats = 1 << 20, unit = 64;
@@ -154,18 +178,27 @@ void float_product(torch_context &c, const at::Tensor &y, const at::Tensor &x, c
     });
 }
 
+/* d_x (+)= d_y w of floats. */
+void add_product(torch_context &c, const at::Tensor &d_x, const at::Tensor &d_y,
+                 const at::Tensor &w, bool add)
+{
+    at::Tensor out = d_x;
+    if (torch_blocks_run_here(c, false))
+        torch_blocks_product(d_x, torch_left_in_place(d_y), torch_right_in_place(w), add);
+    else
+        multiply(d_x, [&] { at::addmm_out(out, out, d_y, w, add ? 1 : 0); });
+}
+
 /* d_x = d_y w, computed in floats. */
 void float_input_gradient(torch_context &c, const at::Tensor &d_x, const at::Tensor &d_y,
                           const at::Tensor &w)
 {
-    at::Tensor out = d_x;
+    if (w.scalar_type() == at::kFloat) {
+        add_product(c, d_x, d_y, w, false);
+        return;
+    }
     in_parts(c, w.size(0), w.size(1), [&](int64_t begin, int64_t n) {
-        at::Tensor left = d_y.narrow(1, begin, n), part = wide(c, w.narrow(0, begin, n));
-        if (torch_blocks_run_here(c, false))
-            torch_blocks_product(d_x, torch_left_in_place(left), torch_right_in_place(part),
-                                 begin > 0);
-        else
-            multiply(d_x, [&] { at::addmm_out(out, out, left, part, begin > 0 ? 1 : 0); });
+        add_product(c, d_x, d_y.narrow(1, begin, n), wide(c, w.narrow(0, begin, n)), begin > 0);
     });
 }
 
@@ -186,10 +219,17 @@ void torch_linear(torch_context &c, const at::Tensor &y, const at::Tensor &x, co
                   const float *bias)
 {
     torch_slab::mark mark = c.slab.now();
-    if (half_in_blocks(c, w))
+    switch (way_of(c, w)) {
+    case way::half_blocks:
         torch_blocks_product(y, torch_left_of(c, x), torch_right_transposed(c, w), false);
-    else
+        break;
+    case way::half_mm:
+        half_product(c, y, torch_to_half(c, x), w.t());
+        break;
+    case way::floats:
         float_product(c, y, x, w);
+        break;
+    }
     c.slab.release(mark);
     if (bias) add_bias(y, bias);
 }
@@ -198,10 +238,17 @@ void torch_input_gradient(torch_context &c, const at::Tensor &d_x, const at::Ten
                           const at::Tensor &w)
 {
     torch_slab::mark mark = c.slab.now();
-    if (half_in_blocks(c, w))
+    switch (way_of(c, w)) {
+    case way::half_blocks:
         torch_blocks_product(d_x, torch_left_of(c, d_y), torch_right_of(c, w), false);
-    else
+        break;
+    case way::half_mm:
+        half_product(c, d_x, torch_to_half(c, d_y), w);
+        break;
+    case way::floats:
         float_input_gradient(c, d_x, d_y, w);
+        break;
+    }
     c.slab.release(mark);
 }
 
@@ -211,6 +258,14 @@ void torch_weight_gradient(torch_context &c, const at::Tensor &d_w, const at::Te
     torch_slab::mark mark = c.slab.now();
     if (c.half && torch_blocks_run_here(c, true)) {
         torch_blocks_product(d_w, torch_left_transposed(c, d_y), torch_right_of(c, x), true);
+    } else if (c.half && torch_multiplies_half()) {
+        at::Tensor half = c.slab.matrix((size_t)d_w.size(0), (size_t)d_w.size(1), at::kBFloat16);
+        at::mm_out(half, torch_to_half(c, d_y).t(), torch_to_half(c, x));
+        const uint16_t *from = (const uint16_t *)half.data_ptr();
+        float *to = data(d_w);
+        torch_rows((size_t)d_w.numel(), 1 << 15, [&](size_t begin, size_t end) {
+            c.k->add_bf16(from + begin, to + begin, end - begin);
+        });
     } else if (torch_blocks_run_here(c, false)) {
         in_parts(c, d_w.size(0), x.size(0), [&](int64_t begin, int64_t n) {
             torch_blocks_product(d_w.narrow(0, begin, n),
@@ -234,7 +289,7 @@ void torch_linear_back(torch_context &c, const torch_linear_gradient &out, const
 
 torch_head_operand torch_head_operand_of(torch_context &c, const at::Tensor &w)
 {
-    if (half_in_blocks(c, w)) return {at::Tensor(), torch_right_transposed(c, w)};
+    if (way_of(c, w) == way::half_blocks) return {at::Tensor(), torch_right_transposed(c, w)};
     return {wide(c, w), {}};
 }
 

@@ -49,8 +49,7 @@ inline float *data(const at::Tensor &x)
 }
 
 /* y (N, out) = x (N, in) w^T (out, in) + bias.  y and x are float; with half, w is bf16, and x is
- * rounded to it where the processor multiplies bf16; elsewhere w is widened and x stays in floats
- * (libtorch's own product of bf16 had an eighth of the float one's speed on a Zen 3). */
+ * rounded to it where the processor multiplies bf16; elsewhere w is widened. */
 void torch_linear(torch_context &c, const at::Tensor &y, const at::Tensor &x, const at::Tensor &w,
                   const float *bias);
 
@@ -87,7 +86,8 @@ void torch_reduce(torch_context &c, const torch_partials &partials, float *out, 
 /* Adds the column sums of x (rows, stride)[0..width) to out. */
 void torch_column_sum(torch_context &c, const at::Tensor &x, size_t width, float *out);
 
-/* A bf16 matrix into floats y of the same shape. */
+/* Float (any shape) -> bf16 matrix of the same shape from the slab, and back into y. */
+at::Tensor torch_to_half(torch_context &c, const at::Tensor &x);
 void torch_from_half(torch_context &c, const at::Tensor &x, const at::Tensor &y);
 
 /* Calls body(begin, end) over [0, n) in pieces on the threads of libtorch. */

@@ -154,6 +154,7 @@ struct torch_kernels {
     double (*sum_squares)(const float *x, size_t n);
     void (*to_bf16)(const float *x, uint16_t *out, size_t n); /* to nearest even */
     void (*from_bf16)(const uint16_t *x, float *out, size_t n);
+    void (*add_bf16)(const uint16_t *x, float *out, size_t n); /* out += x */
     /* Two rows of n as bf16 side by side: out[i] = even[i] | odd[i] << 16. */
     void (*pairs)(const float *even, const float *odd, uint32_t *out, size_t n);
     void (*pairs_of_halves)(const uint16_t *even, const uint16_t *odd, uint32_t *out, size_t n);

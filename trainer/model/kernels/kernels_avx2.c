@@ -27,6 +27,7 @@ const struct torch_kernels torch_kernels_avx2 = {
     .sum_squares = sum_squares,
     .to_bf16 = to_bf16,
     .from_bf16 = from_bf16,
+    .add_bf16 = add_bf16,
     .pairs = pairs,
     .pairs_of_halves = pairs_of_halves,
     .transpose = transpose,

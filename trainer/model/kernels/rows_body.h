@@ -234,6 +234,16 @@ static void from_bf16(const uint16_t *x, float *out, size_t n)
     }
 }
 
+static void add_bf16(const uint16_t *x, float *out, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        uint32_t bits = (uint32_t)x[i] << 16;
+        float value;
+        memcpy(&value, &bits, sizeof value);
+        out[i] += value;
+    }
+}
+
 /* m and v are the moments of the clipped gradient; the decay acts on the weight directly. */
 static void adamw(const struct kernel_adamw *a, size_t begin, size_t end)
 {
