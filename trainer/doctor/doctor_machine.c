@@ -34,13 +34,6 @@ static bool has_fast_kernels(void)
     __builtin_cpu_init();
     return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 }
-
-static bool has_fast_halves(void)
-{
-    __builtin_cpu_init();
-    return __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl") &&
-           __builtin_cpu_supports("avx512dq");
-}
 #else
 static void add_features(char *out, size_t size)
 {
@@ -48,11 +41,6 @@ static void add_features(char *out, size_t size)
 }
 
 static bool has_fast_kernels(void)
-{
-    return false;
-}
-
-static bool has_fast_halves(void)
 {
     return false;
 }
@@ -91,9 +79,6 @@ static void processor(struct doctor *d)
     if (!has_fast_kernels())
         doctor_say(d, DOCTOR_WARN, "processor",
                    "no avx2: the portable kernels run, several times slower");
-    else if (!has_fast_halves())
-        doctor_say(d, DOCTOR_NOTE, "processor",
-                   "no avx512: products in bf16 are slow here, model.dtype=f32 is faster");
 }
 
 /* ---- cores --------------------------------------------------------------- */
