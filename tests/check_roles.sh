@@ -158,9 +158,9 @@ scene() {
         echo "$name: $code after $((SECONDS - start)) s: $(grep -- "$text" "$work/$name.log" | cut -c1-220)"
     fi
 }
-scene many 2 5 'parallel.rollout_ranks=3 of 3 ranks leaves none to learn: start more ranks' 3 parallel.rollout_ranks=3
-scene negative 2 5 'parallel.rollout_ranks.* -1' 3 parallel.rollout_ranks=-1
-scene alone 2 5 'parallel.max_staleness=1 lets sampling run ahead, which needs ranks' 3 parallel.max_staleness=1
+scene many 2 20 'parallel.rollout_ranks=3 of 3 ranks leaves none to learn: start more ranks' 3 parallel.rollout_ranks=3
+scene negative 2 20 'parallel.rollout_ranks.* -1' 3 parallel.rollout_ranks=-1
+scene alone 2 20 'parallel.max_staleness=1 lets sampling run ahead, which needs ranks' 3 parallel.max_staleness=1
 scene skip 6 15 'ranks do different things: .*step [12], ' 4 parallel.rollout_ranks=2 parallel.fault=skip
 scene stall 6 15 'rank 3 did not come to .*step [12], .* within 3 s' 4 parallel.rollout_ranks=2 parallel.fault=stall parallel.timeout_s=3
 # A reward that drifts, which only the ranks that sample can notice.
