@@ -112,7 +112,7 @@ kill -9 "$(victim killed)"
 start=$SECONDS
 wait $launcher
 code=$?
-[ $code -ne 0 ] && [ $((SECONDS - start)) -le 10 ] || fault "kill -9 of a rank: exit code $code after $((SECONDS - start)) s"
+[ $code -ne 0 ] && [ $((SECONDS - start)) -le 30 ] || fault "kill -9 of a rank: exit code $code after $((SECONDS - start)) s"
 echo "kill -9 of one rank of 3: exit code $code after $((SECONDS - start)) s"
 long="train.steps=$steps parallel.fault=slow" # so that it is not done before it is killed
 begin again --restarts 2
@@ -146,7 +146,7 @@ freeze frozen
 start=$SECONDS
 wait $launcher
 code=$?
-[ $code -eq 6 ] && [ $((SECONDS - start)) -le 12 ] &&
+[ $code -eq 6 ] && [ $((SECONDS - start)) -le 30 ] &&
     [ "$(grep -c 'rank 0 did not come to .*step [0-9]*, sampling) within 3 s (parallel.timeout_s); 2 of 3 ranks wait there' "$work/frozen.log")" -eq 1 ] ||
     { fault "rank 0 stands still: exit code $code after $((SECONDS - start)) s"; tail -5 "$work/frozen.log"; }
 echo "rank 0 of 3 stands still while others take from the queue: exit code $code after $((SECONDS - start)) s"
@@ -166,8 +166,8 @@ scene() {
         echo "$name: $code after $((SECONDS - start)) s: $(grep -- "$text" "$work/$name.log" | cut -c1-220)"
     fi
 }
-scene skip 6 15 'ranks do different things: .*step 2, ' parallel.fault=skip
-scene stall 6 13 'rank 2 did not come to .*step 2, sampling) within 3 s' parallel.fault=stall parallel.timeout_s=3
+scene skip 6 60 'ranks do different things: .*step 2, ' parallel.fault=skip
+scene stall 6 60 'rank 2 did not come to .*step 2, sampling) within 3 s' parallel.fault=stall parallel.timeout_s=3
 scene threads 2 20 'share the .* at most .* threads each' parallel.oversubscribe=false parallel.threads=64
 scene config 2 20 'unknown key' train.step=3
 scene data 3 20 'nowhere' 'model.path="/nowhere"' model.init=null

@@ -67,12 +67,14 @@ grep -q '"reward/mean"' nobody/metrics.jsonl && fail 'unscored answers have a me
 "$carnot" train "$config" "run.dir=\"$work/killed\"" train.steps=40 service.mode=spawn service.workers=1 >killed.log 2>&1 &
 run=$!
 pids+=("$run")
+kills=0
 for _ in $(seq 40); do
     sleep 0.05
     for service in $(cat /proc/$run/task/*/children 2>/dev/null); do
-        for worker in $(cat /proc/"$service"/task/*/children 2>/dev/null); do kill -9 "$worker" 2>/dev/null; done
+        for worker in $(cat /proc/"$service"/task/*/children 2>/dev/null); do kill -9 "$worker" 2>/dev/null && kills=$((kills + 1)); done
     done
 done
+[ $kills -ge 1 ] || fail 'no worker was there to be killed'
 wait $run || fail "killed: exit code $?: $(tail -3 killed.log)"
 
 # 4. A reward service stops gracefully, says what it scores, and refuses bad keys.
