@@ -165,12 +165,13 @@ enum { CHUNK = 64, WIDE_TOKENS = 2 * (CHUNK + 1) };
 
 struct wide {
     double logp[WIDE_TOKENS], entropy[WIDE_TOKENS], top[WIDE_TOKENS];
-    float *head; /* gradient of the head, its last tensor */
-    size_t n_head;
+    float *head, *embed; /* gradients of the last tensor and of the first one */
+    size_t n_head, n_embed;
 };
 
 /* Two sequences of CHUNK answer tokens: one atom of two chunks, or two atoms of one. */
-static enum cn_status run_wide(bool apart, struct cn_arena *arena, struct wide *out)
+static enum cn_status run_wide(bool apart, enum cn_dtype dtype, struct cn_arena *arena,
+                               struct wide *out)
 {
     static const size_t lengths[] = {CHUNK + 1, CHUNK + 1};
     const int vocab = strcmp(test_device(), "cpu") == 0 ? 1 << 19 : 1 << 15;
@@ -193,7 +194,7 @@ static enum cn_status run_wide(bool apart, struct cn_arena *arena, struct wide *
     const struct cn_model_settings settings = {.type = "torch",
                                                .init = init,
                                                .device = test_device(),
-                                               .dtype = CN_DTYPE_F32,
+                                               .dtype = dtype,
                                                .threads = 2,
                                                .trainable = true,
                                                .seed = 4};
@@ -217,6 +218,9 @@ static enum cn_status run_wide(bool apart, struct cn_arena *arena, struct wide *
     out->n_head = gradients[n - 1].count;
     CN_TRY(CN_NEW(arena, out->n_head, &out->head));
     CN_BUG_IF(!buffer_read(&gradients[n - 1], out->head));
+    out->n_embed = gradients[0].count;
+    CN_TRY(CN_NEW(arena, out->n_embed, &out->embed));
+    CN_BUG_IF(!buffer_read(&gradients[0], out->embed));
     cn_model_close(model);
     cn_json_close(init);
     return CN_OK;
@@ -230,8 +234,8 @@ TEST(an_atom_of_two_chunks_has_the_bits_of_two_atoms_of_one)
     double largest = 0;
     if (strcmp(test_device(), "cuda") == 0) SKIP("a chunk of a GPU holds more rows");
     cn_arena_init(&arena);
-    CHECK_OK(run_wide(false, &arena, &whole));
-    CHECK_OK(run_wide(true, &arena, &apart));
+    CHECK_OK(run_wide(false, CN_DTYPE_F32, &arena, &whole));
+    CHECK_OK(run_wide(true, CN_DTYPE_F32, &arena, &apart));
     CHECK(memcmp(whole.logp, apart.logp, sizeof whole.logp) == 0);
     CHECK(memcmp(whole.entropy, apart.entropy, sizeof whole.entropy) == 0);
     CHECK(memcmp(whole.top, apart.top, sizeof whole.top) == 0);
@@ -240,6 +244,32 @@ TEST(an_atom_of_two_chunks_has_the_bits_of_two_atoms_of_one)
     for (size_t j = 0; j < whole.n_head; j++)
         largest = fmax(largest, fabs((double)whole.head[j]));
     CHECK(largest > 1e-3);
+    cn_arena_free(&arena);
+}
+
+static double relative_difference(const float *a, const float *b, size_t n)
+{
+    double difference = 0, norm = 0;
+    for (size_t i = 0; i < n; i++) {
+        difference += ((double)a[i] - b[i]) * ((double)a[i] - b[i]);
+        norm += (double)b[i] * b[i];
+    }
+    return sqrt(difference / norm);
+}
+
+/* A head this wide is multiplied, and where the processor has no bf16 widened, in several parts. */
+TEST(a_wide_head_in_bf16_is_near_the_one_in_floats)
+{
+    struct cn_arena arena;
+    struct wide half, full;
+    cn_arena_init(&arena);
+    CHECK_OK(run_wide(false, CN_DTYPE_BF16, &arena, &half));
+    CHECK_OK(run_wide(false, CN_DTYPE_F32, &arena, &full));
+    for (size_t t = 0; t < WIDE_TOKENS; t++)
+        CHECK_NEAR(half.logp[t], full.logp[t], 0.1);
+    CHECK_NEAR(relative_difference(half.head, full.head, full.n_head), 0, 0.05);
+    CHECK_NEAR(relative_difference(half.embed, full.embed, full.n_embed), 0, 0.05);
+    CHECK(memcmp(half.embed, full.embed, full.n_embed * sizeof *full.embed) != 0);
     cn_arena_free(&arena);
 }
 
