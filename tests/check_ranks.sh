@@ -68,9 +68,8 @@ tail -n 1 "$work/diff"
 
 # A rank that is slow leaves answers to the others: more than half of them, with the same bits.
 train m1.slow 2 1 parallel.fault=slow && same m1 m1.slow || { fault "a slow rank changes the bits:"; tail -3 "$work/m1.slow.log"; }
-share=$(metric m1.slow '[0-9]*' perf/largest_share | sort -g | tail -n 1) # on a busy machine not of every step
-awk -v share="$share" 'BEGIN { exit !(share > 0.6) }' ||
-    fault "beside a slow rank the other one never samples more than $share of the answers"
+share=$(metric m1.slow '[0-9]*' perf/largest_share | sort -g | sed -n "$((steps / 2))p") # the median: one step may be disturbed
+awk -v share="$share" 'BEGIN { exit !(share > 0.6) }' || fault "beside a slow rank the other one samples only $share of the answers"
 echo "slow rank: the other one of 2 samples $share of the answers"
 train m1.float 2 1 run.deterministic=false || { fault "float sums:"; tail -3 "$work/m1.float.log"; }
 
@@ -112,7 +111,7 @@ kill -9 "$(victim killed)"
 start=$SECONDS
 wait $launcher
 code=$?
-[ $code -ne 0 ] && [ $((SECONDS - start)) -le 30 ] || fault "kill -9 of a rank: exit code $code after $((SECONDS - start)) s"
+[ $code -ne 0 ] && [ $((SECONDS - start)) -le 10 ] || fault "kill -9 of a rank: exit code $code after $((SECONDS - start)) s"
 echo "kill -9 of one rank of 3: exit code $code after $((SECONDS - start)) s"
 long="train.steps=$steps parallel.fault=slow" # so that it is not done before it is killed
 begin again --restarts 2
@@ -146,7 +145,7 @@ freeze frozen
 start=$SECONDS
 wait $launcher
 code=$?
-[ $code -eq 6 ] && [ $((SECONDS - start)) -le 30 ] &&
+[ $code -eq 6 ] && [ $((SECONDS - start)) -le 9 ] &&
     [ "$(grep -c 'rank 0 did not come to .*step [0-9]*, sampling) within 3 s (parallel.timeout_s); 2 of 3 ranks wait there' "$work/frozen.log")" -eq 1 ] ||
     { fault "rank 0 stands still: exit code $code after $((SECONDS - start)) s"; tail -5 "$work/frozen.log"; }
 echo "rank 0 of 3 stands still while others take from the queue: exit code $code after $((SECONDS - start)) s"
@@ -154,21 +153,23 @@ echo "rank 0 of 3 stands still while others take from the queue: exit code $code
 # ---- faults -----------------------------------------------------------------------------------
 # scene NAME CODE SECONDS TEXT [key=value...]
 scene() {
-    local name=$1 code=$2 limit=$3 text=$4 start=$SECONDS found
+    local name=$1 code=$2 limit=$3 text=$4 start found seconds
     shift 4
+    start=$(date +%s)
     train "$name" 3 1 "$@"
     found=$?
-    if [ $found -ne "$code" ] || [ $((SECONDS - start)) -gt "$limit" ] ||
+    seconds=$(took "$name" "$start")
+    if [ $found -ne "$code" ] || [ $seconds -gt "$limit" ] ||
         [ "$(grep -c -- "$text" "$work/$name.log")" -ne 1 ]; then
-        fault "$name: exit code $found (expected $code) after $((SECONDS - start)) s (at most $limit), not once '$text':"
+        fault "$name: exit code $found (expected $code) after $seconds s (at most $limit), not once '$text':"
         sed 's/^/  /' "$work/$name.log" | tail -12
     else
-        echo "$name: $code after $((SECONDS - start)) s: $(grep -- "$text" "$work/$name.log" | cut -c1-220)"
+        echo "$name: $code after $seconds s: $(grep -- "$text" "$work/$name.log" | cut -c1-220)"
     fi
 }
-scene skip 6 60 'ranks do different things: .*step 2, ' parallel.fault=skip
-scene stall 6 60 'rank 2 did not come to .*step 2, sampling) within 3 s' parallel.fault=stall parallel.timeout_s=3
-scene threads 2 20 'share the .* at most .* threads each' parallel.oversubscribe=false parallel.threads=64
-scene config 2 20 'unknown key' train.step=3
-scene data 3 20 'nowhere' 'model.path="/nowhere"' model.init=null
+scene skip 6 15 'ranks do different things: .*step 2, ' parallel.fault=skip
+scene stall 6 13 'rank 2 did not come to .*step 2, sampling) within 3 s' parallel.fault=stall parallel.timeout_s=3
+scene threads 2 5 'share the .* at most .* threads each' parallel.oversubscribe=false parallel.threads=64
+scene config 2 5 'unknown key' train.step=3
+scene data 3 5 'nowhere' 'model.path="/nowhere"' model.init=null
 exit $failed

@@ -121,7 +121,7 @@ kill -9 "$(victim killed)"
 start=$SECONDS
 wait $launcher
 code=$?
-[ $code -ne 0 ] && [ $((SECONDS - start)) -le 30 ] || fault "kill -9: exit code $code after $((SECONDS - start)) s"
+[ $code -ne 0 ] && [ $((SECONDS - start)) -le 10 ] || fault "kill -9: exit code $code after $((SECONDS - start)) s"
 # shellcheck disable=SC2086
 train killed 4 parallel.rollout_ranks=1 $ahead && alike ahead killed || { fault "after kill -9:"; tail_of killed; }
 begin stopped
@@ -147,22 +147,24 @@ train none 1 train.steps=14 "run.resume=\"$work/ahead/checkpoints/step_0000$step
 # ---- faults ---------------------------------------------------------------------------------------
 # scene NAME CODE SECONDS TEXT RANKS [key=value...]
 scene() {
-    local name=$1 code=$2 limit=$3 text=$4 ranks=$5 start=$SECONDS found
+    local name=$1 code=$2 limit=$3 text=$4 ranks=$5 start found seconds
     shift 5
+    start=$(date +%s)
     train "$name" "$ranks" "$@"
     found=$?
-    if [ $found -ne "$code" ] || [ $((SECONDS - start)) -gt "$limit" ] || [ "$(grep -c -- "$text" "$work/$name.log")" -ne 1 ]; then
-        fault "$name: exit code $found (expected $code) after $((SECONDS - start)) s (at most $limit), not once '$text':"
+    seconds=$(took "$name" "$start")
+    if [ $found -ne "$code" ] || [ $seconds -gt "$limit" ] || [ "$(grep -c -- "$text" "$work/$name.log")" -ne 1 ]; then
+        fault "$name: exit code $found (expected $code) after $seconds s (at most $limit), not once '$text':"
         sed 's/^/  /' "$work/$name.log" | tail -12
     else
-        echo "$name: $code after $((SECONDS - start)) s: $(grep -- "$text" "$work/$name.log" | cut -c1-220)"
+        echo "$name: $code after $seconds s: $(grep -- "$text" "$work/$name.log" | cut -c1-220)"
     fi
 }
-scene many 2 20 'parallel.rollout_ranks=3 of 3 ranks leaves none to learn: start more ranks' 3 parallel.rollout_ranks=3
-scene negative 2 20 'parallel.rollout_ranks.* -1' 3 parallel.rollout_ranks=-1
-scene alone 2 20 'parallel.max_staleness=1 lets sampling run ahead, which needs ranks' 3 parallel.max_staleness=1
-scene skip 6 60 'ranks do different things: .*step [12], ' 4 parallel.rollout_ranks=2 parallel.fault=skip
-scene stall 6 60 'rank 3 did not come to .*step [12], .* within 3 s' 4 parallel.rollout_ranks=2 parallel.fault=stall parallel.timeout_s=3
+scene many 2 5 'parallel.rollout_ranks=3 of 3 ranks leaves none to learn: start more ranks' 3 parallel.rollout_ranks=3
+scene negative 2 5 'parallel.rollout_ranks.* -1' 3 parallel.rollout_ranks=-1
+scene alone 2 5 'parallel.max_staleness=1 lets sampling run ahead, which needs ranks' 3 parallel.max_staleness=1
+scene skip 6 15 'ranks do different things: .*step [12], ' 4 parallel.rollout_ranks=2 parallel.fault=skip
+scene stall 6 15 'rank 3 did not come to .*step [12], .* within 3 s' 4 parallel.rollout_ranks=2 parallel.fault=stall parallel.timeout_s=3
 # A reward that drifts, which only the ranks that sample can notice.
 cat > "$work/drift.sh" <<'PROGRAM'
 n=0
@@ -173,6 +175,6 @@ while IFS= read -r line; do
 done
 PROGRAM
 echo '{"response": "canary", "score": 1}' > "$work/drift.jsonl"
-scene canary 7 60 'rank [23]: .*the canary in line 1 of .*drift.jsonl scores 0' 4 parallel.rollout_ranks=2 train.steps=50 \
+scene canary 7 15 'rank [23]: .*the canary in line 1 of .*drift.jsonl scores 0' 4 parallel.rollout_ranks=2 train.steps=50 \
     'rewards=[{"type": "command", "program": ["/bin/sh", "'"$work"'/drift.sh"], "canaries": "'"$work"'/drift.jsonl", "canary_every": 1}]'
 exit $failed

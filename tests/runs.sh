@@ -36,6 +36,13 @@ same() {
     [ "$(grep -cE '^(tokens|metrics|weights) +same' "$work/diff")" -eq 3 ] || { cat "$work/diff"; return 1; }
 }
 
+# took NAME START: seconds since the run's last row, however slow what came before; if it has none, since START (date +%s).
+took() {
+    local last
+    last=$(stat -c %Y "$work/$1/metrics.jsonl" 2> /dev/null) || last=$2
+    echo $(($(date +%s) - last))
+}
+
 rows() { { wc -l < "$work/$1/metrics.jsonl"; } 2> /dev/null || echo 0; }
 
 # await SECONDS WHAT COMMAND...: until the command succeeds; a fault if it does not.
