@@ -108,18 +108,6 @@ bool torch_blocks_run_here(const torch_context &c, bool half)
     return half ? halves : c.k->lanes >= 8 && at::hasMKLDNN();
 }
 
-#ifdef __x86_64__
-bool torch_multiplies_half()
-{
-    return __builtin_cpu_supports("avx512bf16");
-}
-#else
-bool torch_multiplies_half()
-{
-    return true;
-}
-#endif
-
 torch_left torch_left_in_place(const at::Tensor &x)
 {
     return {data(x), x.size(0), x.size(1), x.stride(0), false};

@@ -29,8 +29,6 @@ struct torch_right {
 
 /* Whether this processor has such kernels: of bf16 (half), matrix tiles. */
 bool torch_blocks_run_here(const torch_context &c, bool half);
-/* Whether it has instructions for bf16 at all, so that at::mm of it is fast. */
-bool torch_multiplies_half();
 
 /* ---- bf16
  *

@@ -132,6 +132,19 @@ void half_product(torch_context &c, const at::Tensor &out, const at::Tensor &a, 
     torch_from_half(c, half, out);
 }
 
+/* Whether the processor has instructions for bf16. */
+#ifdef __x86_64__
+bool mm_of_half_is_fast()
+{
+    return __builtin_cpu_supports("avx512bf16");
+}
+#else
+bool mm_of_half_is_fast()
+{
+    return true;
+}
+#endif
+
 /* How a product with w is computed. */
 enum class way { half_blocks, half_mm, floats };
 
@@ -141,7 +154,7 @@ way way_of(const torch_context &c, const at::Tensor &w)
 {
     if (w.scalar_type() == at::kFloat) return way::floats;
     if (torch_blocks_run_here(c, true) && w.size(1) % 2 == 0) return way::half_blocks;
-    return torch_multiplies_half() ? way::half_mm : way::floats;
+    return mm_of_half_is_fast() ? way::half_mm : way::floats;
 }
 
 /* w in floats: as it lies, or in the slab. */
@@ -258,7 +271,7 @@ void torch_weight_gradient(torch_context &c, const at::Tensor &d_w, const at::Te
     torch_slab::mark mark = c.slab.now();
     if (c.half && torch_blocks_run_here(c, true)) {
         torch_blocks_product(d_w, torch_left_transposed(c, d_y), torch_right_of(c, x), true);
-    } else if (c.half && torch_multiplies_half()) {
+    } else if (c.half && mm_of_half_is_fast()) {
         at::Tensor half = c.slab.matrix((size_t)d_w.size(0), (size_t)d_w.size(1), at::kBFloat16);
         at::mm_out(half, torch_to_half(c, d_y).t(), torch_to_half(c, x));
         const uint16_t *from = (const uint16_t *)half.data_ptr();

@@ -18,7 +18,7 @@ static void pack_bf16(const struct kernel_pack *p)
 
 enum {
     BLOCK_VECTORS = KERNEL_COLUMNS / LANES,
-    AHEAD = 64 /* k: 2 KB are asked for early */
+    AHEAD = 64 /* a single row asks for the weights of k + 64, 2 KB further on */
 };
 
 INLINE void bf16_tile(const struct kernel_product *p, const uint16_t *w, size_t first, size_t rows,
